@@ -1,0 +1,40 @@
+"""metamiq: from what trial reports print to a pooled answer that anyone can audit.
+
+    >>> import metamiq as mm
+
+Numbers travel one road: CSV folder -> Dataset -> table with ``yi``, ``vi`` -> fit -> table, picture or verdict.
+Each public name is loaded when it is first used, so that importing the package is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metamiq.errors import ConvergenceError, DataError
+
+__version__ = "0.1.0"
+
+# Where each public name lives. A name missing here is not part of the interface.
+_HOME = {
+    "ConvergenceError": "errors",
+    "DataError": "errors",
+}
+_MODULES: dict[str, str] = {}
+
+__all__ = [*_HOME, *_MODULES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"metamiq.{_MODULES[name]}")
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"metamiq.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'metamiq' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

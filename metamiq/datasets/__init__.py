@@ -1,0 +1,1 @@
+"""Reading study data, with the file and line of every row."""

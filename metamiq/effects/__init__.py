@@ -1,0 +1,1 @@
+"""From what a report states to an effect size, its variance, or a bound."""

@@ -1,0 +1,1 @@
+"""From effect sizes and variances to a fit."""
