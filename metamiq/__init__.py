@@ -12,7 +12,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metamiq.datasets import available_datasets, load_dataset, read_dataset, read_table
     from metamiq.errors import ConvergenceError, DataError
+    from metamiq.pooling import batch
+    from metamiq.pooling.models import fixed_effect, random_effects
 
 __version__ = "0.1.0"
 
@@ -20,10 +23,16 @@ __version__ = "0.1.0"
 _HOME = {
     "ConvergenceError": "errors",
     "DataError": "errors",
+    "available_datasets": "datasets",
+    "fixed_effect": "pooling.models",
+    "load_dataset": "datasets",
+    "random_effects": "pooling.models",
+    "read_dataset": "datasets",
+    "read_table": "datasets",
 }
-_MODULES: dict[str, str] = {}
+_MODULES = {"batch": "pooling.batch"}
 
-__all__ = [*_HOME, *_MODULES, "__version__"]
+__all__ = sorted([*_HOME, *_MODULES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,307 @@
+"""What a fit is: frozen records that answer questions.
+
+Estimates, choices and inputs are stored; anything with a level is computed when asked. Undefined quantities (tau2 of
+one study, say) are NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metamiq.errors import DataError
+from metamiq.pooling import heterogeneity, intervals, tau2
+from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.wls import Array, Tables, fit_tau2
+from metamiq.tails import chi2_sf, critical_value, two_sided_p
+
+RESULT_COLUMNS = ("estimate", "se", "statistic", "dof", "p_value", "ci_low", "ci_high", "pi_low", "pi_high")
+RATIO_MEASURES = ("OR", "RR", "PETO", "ROM", "IRR")  # pooled as logarithms
+PI_METHODS = ("test", "HTS", "nagashima")
+
+
+def frozen_copy(a: Array) -> Array:
+    """A read-only copy, so that no assignment can make an estimate that no data produced."""
+    out = np.array(a, dtype=float)
+    out.flags.writeable = False
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The rows behind a fit: the caller's table, or the arrays it was given."""
+
+    yi: Array
+    vi: Array
+    frame: pd.DataFrame | None = None
+    label_column: str | None = None
+
+    def table(self) -> pd.DataFrame:
+        """The rows in input order, as an ordinary DataFrame with yi and vi."""
+        if self.frame is None:
+            return pd.DataFrame({"yi": self.yi, "vi": self.vi})
+        return self.frame.copy(deep=False)
+
+    def labels(self) -> list[str]:
+        """A name for each row: the study's, else its number."""
+        if self.frame is None or self.label_column is None:
+            return [f"row {i + 1}" for i in range(len(self.yi))]
+        return [str(x) for x in self.frame[self.label_column]]
+
+    @property
+    def n_studies(self) -> int:
+        """Distinct studies; rows when there is no column that names them."""
+        if self.frame is None:
+            return len(self.yi)
+        for column in ("study", "trial_id"):
+            if column in self.frame:
+                return int(self.frame[column].nunique())
+        return len(self.yi)
+
+    @property
+    def measure(self) -> str | None:
+        """The effect measure that `effect_sizes` recorded."""
+        return None if self.frame is None else self.frame.attrs.get("measure")
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PooledEffect:
+    """One mean effect, with the choices and the rows that produced it."""
+
+    estimate: float
+    se: float
+    dof: float | None  # None: the reference distribution is normal
+    tau2: float
+    Q: float
+    method: str
+    test: str
+    level: float
+    source: Source
+    pi_method: str = "test"
+    combine: Array | None = field(default=None, repr=False)  # weights of the mean, when not 1 / (vi + tau2)
+
+    @property
+    def k(self) -> int:
+        """Effect sizes pooled."""
+        return len(self.source.yi)
+
+    @property
+    def n_studies(self) -> int:
+        """Studies pooled; a study may give several effect sizes."""
+        return self.source.n_studies
+
+    @property
+    def measure(self) -> str | None:
+        """The effect measure, where the table records it."""
+        return self.source.measure
+
+    @property
+    def effects(self) -> pd.DataFrame:
+        """What was pooled, in input order."""
+        return self.source.table()
+
+    @property
+    def statistic(self) -> float:
+        """estimate / se."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(np.divide(self.estimate, self.se))
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided p-value of the mean being 0."""
+        return float(two_sided_p(self.statistic, self.dof))
+
+    @property
+    def Q_df(self) -> int:
+        """Degrees of freedom of Q, k - 1."""
+        return self.k - 1
+
+    @property
+    def Q_p(self) -> float:
+        """p-value of Q; NaN for one effect size."""
+        return float(chi2_sf(self.Q, self.Q_df))
+
+    def _tables(self) -> Tables:
+        return Tables(self.source.yi[None], self.source.vi[None], None, None, np.array([float(self.k)]), 1)
+
+    @property
+    def I2(self) -> float:
+        """Percent of the variation that is between studies, 0 to 100."""
+        if self.method == "FE":
+            return float(heterogeneity.i2_from_q(self.Q, self.Q_df))
+        return float(heterogeneity.i2_from_tau2(self.tau2, heterogeneity.typical_variance(self._tables()))[0])
+
+    @property
+    def H2(self) -> float:
+        """Total over sampling variation; 1 without heterogeneity."""
+        if self.method == "FE":
+            return self.Q / self.Q_df if self.Q_df else np.nan
+        return float(heterogeneity.h2_from_tau2(self.tau2, heterogeneity.typical_variance(self._tables()))[0])
+
+    @property
+    def tau2_se(self) -> float:
+        """Standard error of tau2; NaN for a fixed-effect model and for one effect size."""
+        if self.method == "FE" or np.isnan(self.tau2):
+            return np.nan
+        return float(tau2.standard_error(self._tables(), self.method, np.array([self.tau2]))[0])
+
+    @property
+    def weights(self) -> Array:
+        """Share of each effect size in the mean; they sum to 1."""
+        w = self.combine
+        if w is None:
+            w = 1.0 / (self.source.vi + (0.0 if np.isnan(self.tau2) else self.tau2))
+        return frozen_copy(w / w.sum())
+
+    @property
+    def loglik(self) -> float:
+        """Log-likelihood at the estimates: restricted for REML, else the full one."""
+        t2 = np.array([0.0 if np.isnan(self.tau2) else self.tau2])
+        return float(tau2.loglik(self._tables(), t2, "REML" if self.method == "REML" else "ML")[0])
+
+    def ci(self, level: float | None = None, method: str = "test") -> Interval:
+        """Confidence interval of the mean.
+
+        Parameters
+        ----------
+        level : float, optional
+            Coverage; the fit's own by default.
+        method : {"test", "HC", "PL"}
+            By the fit's test; Henmi & Copas (2010), centred on the fixed-effect mean; profile likelihood.
+        """
+        level = self.level if level is None else level
+        if method == "HC":
+            return intervals.henmi_copas(self.source.yi, self.source.vi, level=level).interval
+        if method == "PL":
+            return intervals.profile_likelihood_mean(self.source.yi, self.source.vi, level=level)
+        if method != "test":
+            raise ValueError(f"method must be one of 'HC', 'PL', 'test', not {method!r}.")
+        half = float(critical_value(level, self.dof)) * self.se
+        return Interval(self.estimate - half, self.estimate + half)
+
+    def pi(self, level: float | None = None, method: str | None = None, *, seed: int = 0) -> Interval:
+        """Prediction interval: where the effect of a new study lies.
+
+        Parameters
+        ----------
+        level : float, optional
+            Coverage; the fit's own by default.
+        method : {"test", "HTS", "nagashima"}, optional
+            With the quantile of the fit's own test; of t(k - 2), Higgins, Thompson & Spiegelhalter (2009); the
+            bootstrap of Nagashima, Noma & Furukawa (2019), which `seed` makes repeatable. By default the fit's.
+        """
+        level = self.level if level is None else level
+        method = self.pi_method if method is None else method
+        if method not in PI_METHODS:
+            raise ValueError(f"pi_method must be one of 'HTS', 'nagashima', 'test', not {method!r}.")
+        if method == "nagashima":
+            return intervals.nagashima(self.source.yi, self.source.vi, level=level, seed=seed)
+        dof: float | None = self.dof
+        if method == "HTS":
+            dof = self.k - 2 if self.k > 2 else np.nan
+        half = float(critical_value(level, dof)) * np.sqrt(self.se**2 + self.tau2)
+        return Interval(float(self.estimate - half), float(self.estimate + half))
+
+    def tau2_ci(self, level: float | None = None, method: str = "QP") -> Interval:
+        """Interval of tau2: "QP" (Q-profile), "PL" (profile likelihood) or "GENQ" (generalised Q)."""
+        level = self.level if level is None else level
+        return heterogeneity.tau2_interval(
+            self.source.yi, self.source.vi, level=level, interval=method, method=self.method
+        )
+
+    def i2_ci(self, level: float | None = None, method: str = "QP") -> Interval:
+        """Interval of I2 in percent, from that of tau2."""
+        s2 = heterogeneity.typical_variance(self._tables())
+        return Interval(*(float(heterogeneity.i2_from_tau2(x, s2)[0]) for x in self.tau2_ci(level, method)))
+
+    def h2_ci(self, level: float | None = None, method: str = "QP") -> Interval:
+        """Interval of H2, from that of tau2."""
+        s2 = heterogeneity.typical_variance(self._tables())
+        return Interval(*(float(heterogeneity.h2_from_tau2(x, s2)[0]) for x in self.tau2_ci(level, method)))
+
+    @property
+    def ci_low(self) -> float:
+        """Lower end of the confidence interval."""
+        return self.ci().low
+
+    @property
+    def ci_high(self) -> float:
+        """Upper end of the confidence interval."""
+        return self.ci().high
+
+    @property
+    def pi_low(self) -> float:
+        """Lower end of the prediction interval."""
+        return self.pi().low
+
+    @property
+    def pi_high(self) -> float:
+        """Upper end of the prediction interval."""
+        return self.pi().high
+
+    def shrunken(self) -> pd.DataFrame:
+        """Empirical Bayes estimates of each study's own effect (BLUPs), with standard errors.
+
+        estimate = (1 - s) yi + s mean, s = vi / (vi + tau2); the standard error takes tau2 as known.
+        """
+        t2 = self.tau2
+        shrink = self.source.vi / (self.source.vi + t2)
+        estimate = shrink * self.estimate + (1 - shrink) * self.source.yi
+        se = np.sqrt((1 - shrink) * self.source.vi + shrink**2 * self.se**2)
+        return pd.DataFrame({"estimate": estimate, "se": se}, index=self.source.labels())
+
+    def to_frame(self, level: float | None = None) -> pd.DataFrame:
+        """One row with the columns that every result table has."""
+        ci, pi = self.ci(level), self.pi(level)
+        row: dict[str, Any] = {
+            "estimate": self.estimate,
+            "se": self.se,
+            "statistic": self.statistic,
+            "dof": np.inf if self.dof is None else self.dof,
+            "p_value": self.p_value,
+            "ci_low": ci.low,
+            "ci_high": ci.high,
+            "pi_low": pi.low,
+            "pi_high": pi.high,
+        }
+        return pd.DataFrame([row], columns=list(RESULT_COLUMNS), index=pd.Index(["mean"], name="term"))
+
+    def summary(self) -> str:
+        """The result in a few lines of text; the caller prints them."""
+        model = "Fixed-effect model" if self.method == "FE" else f"Random-effects model ({self.method})"
+        ci, pi, percent = self.ci(), self.pi(), f"{100 * self.level:g}%"
+        letter = "z" if self.dof is None else f"t({self.dof:g})"
+        lines = [
+            f"{model}, test {self.test}: k = {self.k} effect sizes from {self.n_studies} studies",
+            f"mean {self.estimate:.4f}, SE {self.se:.4f}, {percent} CI {ci.low:.4f} to {ci.high:.4f}, "
+            f"{letter} = {self.statistic:.3f}, p = {self.p_value:.4f}",
+        ]
+        if self.method != "FE":
+            lines.append(f"{percent} prediction interval {pi.low:.4f} to {pi.high:.4f}")
+            lines.append(
+                f"tau2 = {self.tau2:.4f} (tau = {np.sqrt(self.tau2):.4f}), I2 = {self.I2:.1f}%, H2 = {self.H2:.2f}"
+            )
+        lines.append(f"Q({self.Q_df}) = {self.Q:.3f}, p = {self.Q_p:.4f}")
+        if self.measure in RATIO_MEASURES:
+            lines.append(
+                f"(log scale; ratio {np.exp(self.estimate):.3f}, {np.exp(ci.low):.3f} to {np.exp(ci.high):.3f})"
+            )
+        return "\n".join(lines)
+
+
+def check_columns(effects: pd.DataFrame, columns: tuple[str, ...] = ("yi", "vi")) -> None:
+    """Raise DataError when an effects table lacks a column."""
+    missing = [c for c in columns if c not in effects.columns]
+    if missing:
+        raise DataError(
+            f"An effects table must have the columns {' and '.join(columns)}, but {' and '.join(missing)} is missing "
+            f"among {', '.join(map(str, effects.columns))}. Compute them with metamiq.effect_sizes first."
+        )
+
+
+def residual_weights(t: Tables, t2: Array) -> Array:
+    """Inverse-variance weights of each row, for drawing."""
+    return np.asarray(fit_tau2(t, t2).w)
