@@ -1,0 +1,244 @@
+"""A CSV file of any common dialect -> its cells as text, with the line of each row and what was noticed."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from metamiq.datasets.faults import Fault, FaultyDataError, quoted
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+#: Longest cell that is read, in characters (the limit that Python's csv module comes with).
+LONGEST_CELL = 131_072
+#: What spreadsheets write in place of a value that they could not compute.
+SPREADSHEET_ERRORS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#SPILL!", "#CALC!"}
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8", "UTF-8 with a byte order mark"),
+    (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
+)
+_SEP_LINE = re.compile(r'"?sep=(.)"?\s*$', re.IGNORECASE)
+
+
+class CsvTable(NamedTuple):
+    """The cells of a CSV file as text.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Every cell as `str`, outer blanks removed; an empty cell is ``""``.
+    lines : tuple of int
+        Line of the file on which each row starts (the first line is 1).
+    notes : tuple of str
+        What was noticed about the dialect; empty for plain UTF-8 with commas.
+    separator : str
+        The character between cells.
+    """
+
+    frame: pd.DataFrame
+    lines: tuple[int, ...]
+    notes: tuple[str, ...]
+    separator: str
+
+
+def read_csv_table(path: str | PathLike[str]) -> CsvTable:
+    r"""Read a CSV file without guessing at its values.
+
+    The separator (comma, semicolon, tab or bar) is the one that splits the header into most columns. UTF-8 with or
+    without a byte order mark, UTF-16 with one, and any line ending are read; what is not plain UTF-8 with commas is
+    said in `notes`. Rows whose cells are all empty are skipped, and that is noted too.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    CsvTable
+        Cells, line numbers, notes and separator.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty, not text in a known encoding, holds a NUL byte, an open quote, a formula or a
+        cell of more than 131,072 characters, names a column twice or not at all, or has a row that is longer or shorter
+        than the header. All such faults of the file are in one message.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> file = pathlib.Path(folder.name, "study.csv")
+    >>> _ = file.write_bytes(b"study;yi\r\na;0,5\r\n")
+    >>> table = read_csv_table(file)
+    >>> table.frame["yi"].tolist(), table.lines
+    (['0,5'], (2,))
+    >>> for note in table.notes:
+    ...     print(note)
+    semicolon separators read
+    Windows line ends (CRLF) read
+    >>> folder.cleanup()
+    """
+    file = Path(path)
+    name = str(path)
+    text, notes = _decode(_load(file, name), name)
+    sep_line = _SEP_LINE.match(text.split("\n", 1)[0].rstrip("\r"))
+    separator = sep_line[1] if sep_line else _separator(text)
+    if separator != ",":
+        notes.append(f"{SEPARATORS.get(separator, repr(separator))} separators read")
+    if "\r\n" in text:
+        notes.append("Windows line ends (CRLF) read")
+    records, lines = _parse(text, separator, name)
+    if sep_line:
+        notes.append("first line 'sep=' skipped")
+        records, lines = records[1:], lines[1:]
+    if not records:
+        raise FaultyDataError([Fault("a table must have a header and at least one row", "the file is empty", name)])
+    header, rows, row_lines = records[0], records[1:], lines[1:]
+    while header and header[-1] == "" and all(len(row) < len(header) or row[len(header) - 1] == "" for row in rows):
+        notes.append(f"empty column {len(header)} at the right edge skipped")
+        rows = [row[: len(header) - 1] if len(row) == len(header) else row for row in rows]
+        header = header[:-1]
+    filled = [any(row) for row in rows]
+    if not all(filled):
+        empty = [str(line) for line, full in zip(row_lines, filled, strict=True) if not full]
+        notes.append(f"empty rows skipped (line {', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''})")
+        rows = [row for row, full in zip(rows, filled, strict=True) if full]
+        row_lines = [line for line, full in zip(row_lines, filled, strict=True) if full]
+    faults = _header_faults(header, lines[0], name) + _row_faults(header, rows, row_lines, name)
+    if not rows:
+        faults.append(
+            Fault(
+                "a table must have at least one row",
+                "there is only a header",
+                name,
+                lines[0],
+                advice="Add the rows; a table that has nothing to say may be left out, except trials.csv.",
+            )
+        )
+    if faults:
+        raise FaultyDataError(faults)
+    columns = zip(*rows, strict=True)
+    frame = pd.DataFrame(
+        {column: pd.Series(cells, dtype=object) for column, cells in zip(header, columns, strict=True)}
+    )
+    return CsvTable(frame, tuple(row_lines), tuple(notes), separator)
+
+
+def _load(file: Path, name: str) -> bytes:
+    if file.is_dir():
+        rule, came = "a table must be a file", "this is a folder"
+        raise FaultyDataError([Fault(rule, came, name, advice="Name the CSV file in it.")])
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        fault = Fault("the file must exist", "it was not found", name, advice="Check the name and the folder.")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        fault = Fault("the file must be readable", f"the system says {str(error)!r}", name)
+    raise FaultyDataError([fault])
+
+
+def _decode(raw: bytes, name: str) -> tuple[str, list[str]]:
+    encoding, notes = "utf-8", []
+    for bom, bom_encoding, title in _BOMS:
+        if raw.startswith(bom):
+            raw, encoding = raw[len(bom) :], bom_encoding
+            notes.append(f"{title} read")
+            break
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        came = f"the byte 0x{raw[error.start]:02x} at position {error.start} does not fit"
+        advice = "Save the file as 'CSV UTF-8'."
+        raise FaultyDataError([Fault(f"text must be {encoding.upper()}", came, name, line, advice=advice)]) from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        advice = "Save the file again as 'CSV UTF-8'; if it is a spreadsheet (.xlsx), export it first."
+        raise FaultyDataError([Fault("text must not hold a NUL byte", "there is one", name, line, advice=advice)])
+    return text, notes
+
+
+def _separator(text: str) -> str:
+    """The candidate that splits the header into most columns; a comma when none does."""
+    header = text.lstrip("\r\n")[: 16 * LONGEST_CELL]
+    counts = {}
+    for candidate in SEPARATORS:
+        try:
+            first = next(csv.reader(io.StringIO(header, newline=""), delimiter=candidate), [])
+        except csv.Error:  # reported, with its line, when the whole file is parsed
+            first = []
+        counts[candidate] = len(first)
+    return max(SEPARATORS, key=lambda candidate: counts[candidate])
+
+
+def _parse(text: str, separator: str, name: str) -> tuple[list[list[str]], list[int]]:
+    """Rows that are not blank lines, outer blanks removed, and the line on which each starts."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    records, lines = [], []
+    start = 1
+    try:
+        for record in reader:
+            if record:
+                # A line end inside a cell is part of its text, and the same text whatever the file's dialect.
+                records.append([cell.strip().replace("\r\n", "\n") for cell in record])
+                lines.append(start)
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise FaultyDataError([_csv_fault(str(error), name, start)]) from None
+    return records, lines
+
+
+def _csv_fault(error: str, name: str, line: int) -> Fault:
+    if "field limit" in error:
+        rule = f"a cell must hold at most {LONGEST_CELL:,} characters"
+        return Fault(rule, "one is longer", name, line, advice="Check for a quote that is never closed.")
+    rule = "cells must be quoted as CSV asks: a whole cell in double quotes, a quote inside doubled"
+    return Fault(rule, f"this row is not ({error})", name, line, advice="Check the quotes in this row.")
+
+
+def _header_faults(header: list[str], line: int, name: str) -> list[Fault]:
+    faults = []
+    for column, count in sorted(Counter(header).items()):
+        if column == "" and count:
+            places = ", ".join(str(i) for i, cell in enumerate(header, start=1) if cell == "")
+            came = f"column {places} has none"
+            faults.append(Fault("every column must have a name", came, name, line, advice="Name it or delete it."))
+        elif count > 1:
+            came = f"{quoted(column)} stands there {count} times"
+            faults.append(
+                Fault(
+                    "column names must differ", came, name, line, column=column, advice="Rename or delete all but one."
+                )
+            )
+    return faults
+
+
+def _row_faults(header: list[str], rows: list[list[str]], lines: list[int], name: str) -> list[Fault]:
+    width = len(header)
+    faults = []
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != width:
+            rule = f"a row must have as many cells as the header ({width})"
+            advice = "Put a cell that contains the separator in double quotes; keep the separators of empty cells."
+            faults.append(Fault(rule, f"this one has {len(row)}: {quoted(row[0])} ...", name, line, advice=advice))
+        for position, cell in enumerate(row):
+            if len(cell) > LONGEST_CELL:
+                came = f"one has {len(cell):,}"
+                faults.append(Fault(f"a cell must hold at most {LONGEST_CELL:,} characters", came, name, line))
+            elif cell and (cell[0] == "=" or cell in SPREADSHEET_ERRORS):
+                column = header[position] if position < width else None
+                what = "a formula" if cell[0] == "=" else "a spreadsheet error"
+                came = f"column {column or position + 1} has {what}: {quoted(cell)}"
+                advice = "Paste the value in its place."
+                faults.append(Fault("cells must hold values", came, name, line, column=column, advice=advice))
+    return faults

@@ -1,0 +1,97 @@
+"""The columns of a study table: what the effect-size calculators and the pooling functions take, under their names.
+
+A study table has one effect or one study per row. Group 1 is the arm under study, group 2 the comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from metamiq.datasets.models import PEOPLE, Number, Positive, Problem, Row, Text
+
+# Sizes and counts need not be whole: cluster trials enter with their effective sample size.
+GroupSize = Annotated[float | None, Field(ge=1, json_schema_extra=PEOPLE)]
+Events = Annotated[float | None, Field(ge=0, json_schema_extra={"unit": "events"})]
+Correlation = Annotated[float | None, Field(ge=-1, le=1)]
+Bound = Annotated[float | None, Field(allow_inf_nan=True, json_schema_extra={"infinite": True})]
+
+
+class StudyRow(Row):
+    """One row of a study table; every column is optional, and a measure asks for the ones that it needs."""
+
+    trial_id: Text = Field(None, description="Key of the row.")
+    study: Text = Field(None, description="Key of the study; rows of one study share it.")
+    label: Text = Field(None, description="Text shown in tables and figures.")
+    year: Annotated[int | None, Field(ge=1800, le=2100, json_schema_extra={"unit": "year"})] = Field(
+        None, description="Year of publication."
+    )
+    note: Text = Field(None, description="What a reader of the row must know.")
+
+    m1i: Number = Field(None, description="Mean of group 1.")
+    sd1i: Positive = Field(None, description="Standard deviation in group 1, not the standard error.")
+    n1i: GroupSize = Field(None, description="Participants in group 1.")
+    m2i: Number = Field(None, description="Mean of group 2.")
+    sd2i: Positive = Field(None, description="Standard deviation in group 2, not the standard error.")
+    n2i: GroupSize = Field(None, description="Participants in group 2.")
+
+    ai: Events = Field(None, description="Events in group 1.")
+    bi: Events = Field(None, description="Participants without event in group 1.")
+    ci: Events = Field(None, description="Events in group 2.")
+    di: Events = Field(None, description="Participants without event in group 2.")
+
+    ri: Correlation = Field(None, description="Correlation coefficient.")
+    ni: GroupSize = Field(None, description="Participants in the row's only group.")
+    ti: Number = Field(None, description="t statistic; positive when group 1 is higher.")
+    pi: Annotated[float | None, Field(ge=0, le=1)] = Field(None, description="Two-sided p-value.")
+
+    yi: Number = Field(None, description="Effect size.")
+    vi: Positive = Field(None, description="Sampling variance of yi.")
+    sei: Positive = Field(None, description="Standard error of yi.")
+    ci_low: Number = Field(None, description="Lower end of the confidence interval of yi.")
+    ci_high: Number = Field(None, description="Upper end of the confidence interval of yi.")
+    yi_low: Bound = Field(None, description="Lower end of a bound on the effect; -inf or empty when unlimited.")
+    yi_high: Bound = Field(None, description="Upper end of a bound on the effect; inf or empty when unlimited.")
+
+    def problems(self) -> Iterator[Problem]:
+        """Counts fit in their groups, intervals run upwards, a group with an SD has two members."""
+        groups = (
+            ("1", "ai", "bi", self.ai, self.bi, self.n1i, self.sd1i),
+            ("2", "ci", "di", self.ci, self.di, self.n2i, self.sd2i),
+        )
+        check = "Check the values against their source."
+        for group, event, other, events, others, size, sd in groups:
+            name = f"n{group}i"
+            if size is not None and sd is not None and size < 2:
+                came = f"{name} is {size:g}"
+                yield Problem(name, f"{name} must be at least 2 when sd{group}i is filled", came, check)
+            if size is not None and events is not None and events > size:
+                yield Problem(
+                    event, f"{event} must not exceed {name}", f"{event} is {events:g} and {name} is {size:g}", check
+                )
+            elif size is not None and events is not None and others is not None and abs(events + others - size) > 1e-6:
+                came = f"{events:g} + {others:g} = {events + others:g} and {name} is {size:g}"
+                yield Problem(name, f"{event} + {other} must equal {name}", came, check)
+        for low, high in (("ci_low", "ci_high"), ("yi_low", "yi_high")):
+            lower, upper = getattr(self, low), getattr(self, high)
+            if lower is not None and upper is not None and lower >= upper:
+                came = f"they are {lower:g} and {upper:g}"
+                yield Problem(low, f"{low} must be below {high}", came, "Check whether they are swapped.")
+
+
+class PublishedRow(Row):
+    """One published result of a dataset (``published.csv``), to be recomputed."""
+
+    KEY: ClassVar[tuple[str, ...]] = ()
+
+    label: Annotated[str, Field(min_length=1)] = Field(description="Short key of the analysis.")
+    call: Text = Field(None, description="The analysis, as the call that repeats it.")
+    analysis: Text = Field(None, description="The analysis in words.")
+    quantity: Annotated[str, Field(min_length=1)] = Field(description="What was printed, named as in a result.")
+    printed: Annotated[str, Field(min_length=1)] = Field(
+        description="The number as printed: text, because its last digit says how precise it is."
+    )
+    citation: Annotated[str, Field(min_length=1)] = Field(description="Where it was printed.")
+    note: Text = Field(None, description="How far off a recomputed value is and why, when it does not agree.")
