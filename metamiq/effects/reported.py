@@ -1,0 +1,508 @@
+"""From one reported statistic to Hedges' g: t, F, p, d, g, an interval, a standard error, r or an odds ratio.
+
+Every function gives `ReportedEffect(yi, vi, route)`, where `route` says in words how the number was reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from metamiq.effects.continuous import smd_variance
+from metamiq.effects.correction import small_sample_correction
+from metamiq.effects.records import FloatArray, Rules, as_effects, check_level, float_arrays, one_of
+from metamiq.tails import critical_value
+
+# Within-group SD of a standard logistic variable, which turns a log odds ratio into a difference in SDs.
+LOGISTIC_SD = np.pi / np.sqrt(3.0)
+_ROW_VTYPES = ("LS", "LS2", "UB")
+
+
+class ReportedEffect(NamedTuple):
+    """Hedges' g from a reported statistic.
+
+    Attributes
+    ----------
+    yi, vi : ndarray or float64
+        Effect size and its sampling variance.
+    route : str
+        How they were reached, in words.
+    """
+
+    yi: Any
+    vi: Any
+    route: str
+
+
+def _direction(favours: str | int | Sequence[str] | ArrayLike) -> FloatArray:
+    """+1 for group 1 (``"mi"``), -1 for group 2 (``"cbt"``); numbers give their sign."""
+    values = np.asarray(favours)
+    if values.dtype.kind in "OUS":
+        texts = values.astype(str)
+        unknown = sorted(set(texts[~np.isin(texts, ("mi", "cbt"))].ravel().tolist()))
+        if unknown:
+            raise ValueError(f"favours must be 'mi' (group 1) or 'cbt' (group 2), or a sign, not {unknown[0]!r}.")
+        return np.asarray(np.where(texts == "mi", 1.0, -1.0))
+    sign = np.sign(values.astype(np.float64))
+    if not np.all(np.abs(sign) == 1):
+        raise ValueError("favours must be 'mi' (group 1) or 'cbt' (group 2), or a sign that is not 0.")
+    return np.asarray(sign)
+
+
+def g_from_t(
+    ti: ArrayLike,
+    n1i: ArrayLike,
+    n2i: ArrayLike,
+    *,
+    dof: ArrayLike | None = None,
+    vtype: str = "LS",
+    correction: str = "exact",
+) -> ReportedEffect:
+    """Hedges' g from the t statistic of two independent groups.
+
+    d = t sqrt(1/n1i + 1/n2i), g = J(m) d, m = n1i + n2i - 2. The shortcut 2t / sqrt(dof), which is right only
+    for large and equal groups, is not used.
+
+    Parameters
+    ----------
+    ti : array_like
+        Student's t with equal variances assumed, positive when group 1 did better.
+    n1i, n2i : array_like
+        Participants analysed per group, >= 2.
+    dof : array_like, optional
+        The reported degrees of freedom, as a check: they must be n1i + n2i - 2.
+    vtype : {"LS", "LS2", "UB"}
+        Variance formula, see `hedges_g`.
+    correction : {"exact", "approx", "none"}
+        Form of J.
+
+    Returns
+    -------
+    ReportedEffect
+        ``yi``, ``vi`` and the route.
+
+    Raises
+    ------
+    DataError
+        If a value is missing, an n is below 2, or `dof` contradicts the sample sizes.
+
+    Examples
+    --------
+    >>> yi, vi, route = g_from_t(2.51, 8, 8, dof=14)
+    >>> print(f"{yi:.4f} {vi:.4f}")
+    1.1863 0.2940
+    """
+    one_of("vtype", vtype, _ROW_VTYPES)
+    named = {"ti": ti, "n1i": n1i, "n2i": n2i} | ({} if dof is None else {"dof": dof})
+    a = float_arrays(**named)
+    rules = Rules(a).at_least(2, "n1i", "n2i")
+    n1, n2 = a["n1i"], a["n2i"]
+    if dof is not None:
+        rules.need("dof must be n1i + n2i - 2", a["dof"] == n1 + n2 - 2.0, "dof", "n1i", "n2i")
+    rules.check()
+    J = small_sample_correction(n1 + n2 - 2.0, correction)
+    g = J * a["ti"] * np.sqrt(1.0 / n1 + 1.0 / n2)
+    return ReportedEffect(*as_effects(g, smd_variance(g, J, n1, n2, vtype)), "t statistic and arm sizes")
+
+
+def g_from_f(
+    fi: ArrayLike,
+    n1i: ArrayLike,
+    n2i: ArrayLike,
+    favours: str | int | ArrayLike,
+    *,
+    dof1: float = 1,
+    dof2: ArrayLike | None = None,
+    vtype: str = "LS",
+    correction: str = "exact",
+) -> ReportedEffect:
+    """Hedges' g from an F statistic with one numerator degree of freedom: t = sqrt(F), signed by `favours`.
+
+    Parameters
+    ----------
+    fi : array_like
+        F of two independent groups, >= 0. Not of a model with covariates, whose error variance is another
+        one.
+    n1i, n2i : array_like
+        Participants analysed per group, >= 2.
+    favours : {"mi", "cbt"} or sign
+        The group that did better; F itself has no direction.
+    dof1 : float
+        Numerator degrees of freedom: must be 1.
+    dof2 : array_like, optional
+        Reported denominator degrees of freedom, checked against n1i + n2i - 2.
+    vtype, correction
+        As in `g_from_t`.
+
+    Returns
+    -------
+    ReportedEffect
+        ``yi``, ``vi`` and the route.
+
+    Raises
+    ------
+    DataError
+        As `g_from_t`, and if F is negative or `dof1` is not 1.
+
+    Examples
+    --------
+    >>> yi, vi, _ = g_from_f(2.51**2, 8, 8, "mi", dof2=14)
+    >>> print(f"{yi:.4f} {vi:.4f}")
+    1.1863 0.2940
+    """
+    a = float_arrays(fi=fi, dof1=dof1)
+    rules = Rules(a).need("fi must be 0 or more", a["fi"] >= 0, "fi")
+    rules.need("dof1 must be 1 (an F with more degrees of freedom has no direction)", a["dof1"] == 1, "dof1").check()
+    t = np.sqrt(a["fi"]) * _direction(favours)
+    yi, vi, _ = g_from_t(t, n1i, n2i, dof=dof2, vtype=vtype, correction=correction)
+    return ReportedEffect(yi, vi, "F statistic with one degree of freedom, direction and arm sizes")
+
+
+def g_from_p(
+    p_value: ArrayLike,
+    n1i: ArrayLike,
+    n2i: ArrayLike,
+    favours: str | int | ArrayLike,
+    *,
+    vtype: str = "LS",
+    correction: str = "exact",
+) -> ReportedEffect:
+    """Hedges' g from the exact two-sided p-value of a t test of two independent groups, and its direction.
+
+    t is the 1 - p/2 quantile of t(n1i + n2i - 2). "p < .05" is not a p-value but a bound: use `bound`.
+
+    Parameters
+    ----------
+    p_value : array_like
+        Two-sided, above 0 and at most 1.
+    n1i, n2i : array_like
+        Participants analysed per group, >= 2.
+    favours : {"mi", "cbt"} or sign
+        The group that did better.
+    vtype, correction
+        As in `g_from_t`.
+
+    Returns
+    -------
+    ReportedEffect
+        ``yi``, ``vi`` and the route.
+
+    Raises
+    ------
+    DataError
+        If p is not in (0, 1], a value is missing, or an n is below 2.
+
+    Examples
+    --------
+    >>> yi, vi, _ = g_from_p(0.05, 20, 20, "mi")
+    >>> print(f"{yi:.4f} {vi:.4f}")
+    0.6274 0.1049
+    """
+    a = float_arrays(p_value=p_value, n1i=n1i, n2i=n2i)
+    p = a["p_value"]
+    rules = Rules(a).at_least(2, "n1i", "n2i")
+    rules.need("p_value must be above 0 and at most 1", (p > 0) & (p <= 1), "p_value").check()
+    # The lower tail is inverted: 1 - p/2 would lose every digit of a small p.
+    t = -special.stdtrit(a["n1i"] + a["n2i"] - 2.0, p / 2.0) * _direction(favours)
+    yi, vi, _ = g_from_t(t, n1i, n2i, vtype=vtype, correction=correction)
+    return ReportedEffect(yi, vi, "two-sided p-value, direction and arm sizes")
+
+
+def g_from_d(
+    di: ArrayLike,
+    n1i: ArrayLike,
+    n2i: ArrayLike,
+    *,
+    reported: str = "d",
+    vtype: str = "LS",
+    correction: str = "exact",
+) -> ReportedEffect:
+    """Hedges' g from a reported standardised mean difference between the arms.
+
+    ``reported="d"``: g = J d. ``reported="g"``: the value already has the correction and is kept. A
+    within-arm (pre-post) d is another quantity and must not be used.
+
+    Parameters
+    ----------
+    di : array_like
+        Reported d or g, positive when group 1 did better.
+    n1i, n2i : array_like
+        Participants analysed per group, >= 2.
+    reported : {"d", "g"}
+        What `di` is.
+    vtype, correction
+        As in `g_from_t`.
+
+    Returns
+    -------
+    ReportedEffect
+        ``yi``, ``vi`` and the route.
+
+    Raises
+    ------
+    DataError
+        If a value is missing or an n is below 2.
+
+    Examples
+    --------
+    >>> yi, vi, _ = g_from_d(0.25, 153, 155)
+    >>> print(f"{yi:.4f} {vi:.4f}")
+    0.2494 0.0131
+    """
+    one_of("reported", reported, ("d", "g"))
+    one_of("vtype", vtype, _ROW_VTYPES)
+    a = float_arrays(di=di, n1i=n1i, n2i=n2i)
+    Rules(a).at_least(2, "n1i", "n2i").check()
+    n1, n2 = a["n1i"], a["n2i"]
+    J = small_sample_correction(n1 + n2 - 2.0, correction)
+    g = a["di"] * (J if reported == "d" else 1.0)
+    return ReportedEffect(*as_effects(g, smd_variance(g, J, n1, n2, vtype)), f"reported {reported} and arm sizes")
+
+
+def g_from_se(
+    estimate: ArrayLike,
+    se: ArrayLike,
+    n1i: ArrayLike | None = None,
+    n2i: ArrayLike | None = None,
+    *,
+    scale: str = "g",
+    vtype: str = "LS",
+    correction: str = "exact",
+) -> ReportedEffect:
+    """Hedges' g from an estimate and its standard error.
+
+    ``scale="md"``: a difference in raw means over its SE is t, which `g_from_t` turns into g. ``scale="d"``:
+    g = J d and vi = J^2 se^2. ``scale="g"``: yi and se^2 as they are; no arm sizes needed.
+
+    Parameters
+    ----------
+    estimate : array_like
+        Difference between the arms, positive when group 1 did better.
+    se : array_like
+        Its standard error, > 0.
+    n1i, n2i : array_like
+        Participants analysed per group, >= 2; required for "md" and "d".
+    scale : {"g", "d", "md"}
+        What `estimate` is.
+    vtype, correction
+        As in `g_from_t`; `vtype` concerns "md" only, the others keep the reported SE.
+
+    Returns
+    -------
+    ReportedEffect
+        ``yi``, ``vi`` and the route.
+
+    Raises
+    ------
+    DataError
+        If a value is missing, se is not positive, or an n is below 2.
+
+    Examples
+    --------
+    >>> yi, vi, _ = g_from_se(4.0, 1.6, 20, 20, scale="md")
+    >>> print(f"{yi:.4f} {vi:.4f}")
+    0.7748 0.1075
+    """
+    one_of("scale", scale, ("g", "d", "md"))
+    a = float_arrays(estimate=estimate, se=se)
+    Rules(a).positive("se").check()
+    if scale == "g":
+        return ReportedEffect(*as_effects(a["estimate"], a["se"] ** 2), "reported g and its standard error")
+    if scale == "md":
+        yi, vi, _ = g_from_t(
+            a["estimate"] / a["se"],
+            _given("n1i", n1i),
+            _given("n2i", n2i),
+            vtype=vtype,
+            correction=correction,
+        )
+        return ReportedEffect(yi, vi, "mean difference, its standard error and arm sizes")
+    b = float_arrays(**a, n1i=n1i, n2i=n2i)
+    Rules(b).at_least(2, "n1i", "n2i").check()
+    J = small_sample_correction(b["n1i"] + b["n2i"] - 2.0, correction)
+    return ReportedEffect(
+        *as_effects(J * b["estimate"], (J * b["se"]) ** 2), "reported d, its standard error and arm sizes"
+    )
+
+
+def g_from_ci(
+    ci_low: ArrayLike,
+    ci_high: ArrayLike,
+    n1i: ArrayLike | None = None,
+    n2i: ArrayLike | None = None,
+    *,
+    estimate: ArrayLike | None = None,
+    scale: str = "g",
+    level: float = 0.95,
+    vtype: str = "LS",
+    correction: str = "exact",
+) -> ReportedEffect:
+    """Hedges' g from a reported confidence interval.
+
+    se = (ci_high - ci_low) / (2 q), where q is the t(n1i + n2i - 2) quantile for a difference in raw means
+    (``"md"``) and the normal one for a standardised difference (``"d"``, ``"g"``); the estimate is the middle
+    of the interval unless it is given. Then as `g_from_se`.
+
+    Parameters
+    ----------
+    ci_low, ci_high : array_like
+        Limits, ci_low < ci_high, positive when group 1 did better.
+    n1i, n2i : array_like
+        Participants analysed per group; required for "md" and "d".
+    estimate : array_like, optional
+        The reported estimate; must lie inside the interval.
+    scale : {"g", "d", "md"}
+        What the interval is about.
+    level : float
+        Its confidence level.
+    vtype, correction
+        As in `g_from_se`.
+
+    Returns
+    -------
+    ReportedEffect
+        ``yi``, ``vi`` and the route.
+
+    Raises
+    ------
+    DataError
+        If the limits are not in order, the estimate lies outside, a value is missing, or an n is below 2.
+
+    Examples
+    --------
+    >>> yi, vi, _ = g_from_ci(0.10, 0.90)
+    >>> print(f"{yi:.4f} {vi:.4f}")
+    0.5000 0.0417
+    """
+    one_of("scale", scale, ("g", "d", "md"))
+    check_level(level)
+    a = float_arrays(ci_low=ci_low, ci_high=ci_high)
+    rules = Rules(a).need("ci_low must be below ci_high", a["ci_low"] < a["ci_high"], "ci_low", "ci_high")
+    rules.check()
+    middle = (a["ci_low"] + a["ci_high"]) / 2.0
+    if estimate is not None:
+        b = float_arrays(estimate=estimate, **a)
+        inside = (b["estimate"] > b["ci_low"]) & (b["estimate"] < b["ci_high"])
+        Rules(b).need("estimate must lie inside its interval", inside, "estimate", "ci_low", "ci_high").check()
+        middle = b["estimate"]
+    dof: ArrayLike | None = None
+    if scale == "md":
+        c = float_arrays(n1i=n1i, n2i=n2i)
+        Rules(c).at_least(2, "n1i", "n2i").check()
+        dof = c["n1i"] + c["n2i"] - 2.0
+    se = (a["ci_high"] - a["ci_low"]) / (2.0 * critical_value(level, dof))
+    yi, vi, _ = g_from_se(middle, se, n1i, n2i, scale=scale, vtype=vtype, correction=correction)
+    what = {"g": "reported g", "d": "reported d", "md": "mean difference"}[scale]
+    return ReportedEffect(yi, vi, f"{what} and its {100 * level:g}% confidence interval")
+
+
+def g_from_r(
+    ri: ArrayLike,
+    n1i: ArrayLike,
+    n2i: ArrayLike,
+    *,
+    vtype: str = "LS",
+    correction: str = "exact",
+) -> ReportedEffect:
+    """Hedges' g from a point-biserial correlation between arm and outcome: t = r sqrt(m / (1 - r^2)).
+
+    Parameters
+    ----------
+    ri : array_like
+        Correlation, strictly between -1 and 1, positive when group 1 did better.
+    n1i, n2i : array_like
+        Participants analysed per group, >= 2.
+    vtype, correction
+        As in `g_from_t`.
+
+    Returns
+    -------
+    ReportedEffect
+        ``yi``, ``vi`` and the route.
+
+    Raises
+    ------
+    DataError
+        If r is not inside (-1, 1), a value is missing, or an n is below 2.
+
+    Examples
+    --------
+    >>> yi, vi, _ = g_from_r(0.30, 25, 25)
+    >>> print(f"{yi:.4f} {vi:.4f}")
+    0.6066 0.0837
+    """
+    a = float_arrays(ri=ri, n1i=n1i, n2i=n2i)
+    r = a["ri"]
+    rules = Rules(a).at_least(2, "n1i", "n2i")
+    rules.need("ri must lie strictly between -1 and 1", np.abs(r) < 1, "ri").check()
+    t = r * np.sqrt((a["n1i"] + a["n2i"] - 2.0) / ((1.0 - r) * (1.0 + r)))
+    yi, vi, _ = g_from_t(t, n1i, n2i, vtype=vtype, correction=correction)
+    return ReportedEffect(yi, vi, "point-biserial correlation and arm sizes")
+
+
+def g_from_or(
+    odds_ratio: ArrayLike,
+    ci_low: ArrayLike,
+    ci_high: ArrayLike,
+    n1i: ArrayLike,
+    n2i: ArrayLike,
+    *,
+    level: float = 0.95,
+    correction: str = "exact",
+) -> ReportedEffect:
+    """Hedges' g from an odds ratio with its interval: d = log(OR) sqrt(3) / pi (logistic outcomes).
+
+    The SE of the log odds ratio is (log ci_high - log ci_low) / (2 z); g = J d and vi = J^2 (sqrt(3) / pi)^2
+    se^2.
+
+    Parameters
+    ----------
+    odds_ratio, ci_low, ci_high : array_like
+        Odds ratio and limits, > 0, above 1 when group 1 did better.
+    n1i, n2i : array_like
+        Participants analysed per group, >= 2.
+    level : float
+        Confidence level of the interval.
+    correction : {"exact", "approx", "none"}
+        Form of J.
+
+    Returns
+    -------
+    ReportedEffect
+        ``yi``, ``vi`` and the route.
+
+    Raises
+    ------
+    DataError
+        If a value is missing or not positive, the limits are not in order, or an n is below 2.
+
+    References
+    ----------
+    Chinn, S. (2000). A simple method for converting an odds ratio to effect size for use in meta-analysis.
+    Statistics in Medicine, 19, 3127-3131.
+
+    Examples
+    --------
+    >>> yi, vi, _ = g_from_or(2.0, 1.0, 4.0, 50, 50)
+    >>> print(f"{yi:.4f} {vi:.4f}")
+    0.3792 0.0374
+    """
+    check_level(level)
+    a = float_arrays(odds_ratio=odds_ratio, ci_low=ci_low, ci_high=ci_high, n1i=n1i, n2i=n2i)
+    rules = Rules(a).positive("odds_ratio", "ci_low", "ci_high").at_least(2, "n1i", "n2i")
+    ordered = (a["ci_low"] < a["odds_ratio"]) & (a["odds_ratio"] < a["ci_high"])
+    rules.need("odds_ratio must lie inside its interval", ordered, "odds_ratio", "ci_low", "ci_high").check()
+    se = (np.log(a["ci_high"]) - np.log(a["ci_low"])) / (2.0 * critical_value(level))
+    J = small_sample_correction(a["n1i"] + a["n2i"] - 2.0, correction)
+    return ReportedEffect(
+        *as_effects(J * np.log(a["odds_ratio"]) / LOGISTIC_SD, (J * se / LOGISTIC_SD) ** 2),
+        f"odds ratio and its {100 * level:g}% confidence interval, on the logistic scale",
+    )
+
+
+def _given(name: str, value: ArrayLike | None) -> NDArray[np.float64]:
+    return float_arrays(**{name: value})[name]

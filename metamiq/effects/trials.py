@@ -1,0 +1,346 @@
+"""One row per trial: the effect size, or the bound, that its report gives for symptoms at the end of CBT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metamiq.effects.arm_sizes import ArmSizes, arm_sizes
+from metamiq.effects.bounds import VERDICTS, bound
+from metamiq.effects.cells import Evidence, Record, number, records, text
+from metamiq.effects.choice import PRIMARY_RULE, PrimaryRule, choose_results
+from metamiq.effects.continuous import hedges_g
+from metamiq.effects.records import check_level, one_of
+from metamiq.effects.reported import (
+    ReportedEffect,
+    g_from_ci,
+    g_from_d,
+    g_from_f,
+    g_from_p,
+    g_from_se,
+    g_from_t,
+)
+from metamiq.errors import DataError
+
+_TRIAL_COLUMNS = (
+    "label",
+    "year",
+    "disorder",
+    "population",
+    "published_by_2018_04",
+    "mi_delivery",
+    "mi_sessions",
+    "mi_minutes",
+    "comparator",
+)
+_RESULT_COLUMNS = ("result_id", "outcome", "domain", "instrument", "rater", "timepoint", "report", "favours")
+_EFFECT_COLUMNS = ("kind", "yi", "vi", "yi_low", "yi_high", "n1i", "n2i", "n_source", "assumption")
+_LAST_COLUMNS = ("certainty", "source", "note", "route")
+#: Columns of trials.csv that a moderator analysis has no use for, or that the table has under another name.
+_LEFT_BEHIND = {
+    "doi",
+    "n_arms",
+    "n_cbt",
+    "n_mi",
+    "n_randomised_all",
+    "n_total",
+    "note",
+    "overlaps_with",
+    "pmid",
+    "reason",
+    "registry",
+    "role",
+}
+_NUMERIC = ("year", "mi_sessions", "mi_minutes", "yi", "vi", "yi_low", "yi_high", "n1i", "n2i")
+_RESPONSE_NOTE = "a verdict on response is taken on the scale of symptoms"
+
+
+def trial_effects(
+    ds: Evidence,
+    *,
+    choice: Mapping[str, str] | None = None,
+    assume: bool = True,
+    vtype: str = "LS",
+    level: float = 0.95,
+    rule: PrimaryRule = PRIMARY_RULE,
+) -> pd.DataFrame:
+    """Turn the evidence into an effects table: one row per trial with a usable result, a point or a bound.
+
+    A point (``kind`` "point") is Hedges' g with its variance, in ``yi`` and ``vi``. A bound (``kind``
+    "bound") comes from a verdict: ``yi_low`` and ``yi_high`` are the interval in which g must lie, see
+    `bound`, and ``yi``, ``vi`` are NaN. Positive always means that MI + CBT (group 1) did better.
+
+    Parameters
+    ----------
+    ds : Dataset
+        With the tables ``trials`` and ``results``.
+    choice : mapping of trial_id to result_id, optional
+        Results to use instead of those that `rule` picks.
+    assume : bool
+        False drops the trials whose arm sizes are not known but assumed (column ``n_source``).
+    vtype : {"LS", "LS2", "UB"}
+        Variance formula of the points, see `hedges_g`.
+    level : float
+        0.95 when verdicts are those of two-sided 5% tests.
+    rule : PrimaryRule
+        Which result of a trial counts.
+
+    Returns
+    -------
+    DataFrame
+        In the order of ``ds.trials``. Besides trial and result columns: ``kind yi vi yi_low yi_high n1i n2i
+        n_source assumption route``. ``assumption`` is empty where nothing was assumed, ``route`` says in
+        words how the row was computed. Further columns of ``ds.trials``, possible
+        moderators, follow. ``attrs`` holds ``measure`` ("SMD") and ``verdict_level``.
+
+    Raises
+    ------
+    DataError
+        If no trial is usable, `choice` names something that cannot be used, or numbers of a result contradict
+        each other; all such results are listed.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> trials = pd.DataFrame([{"trial_id": "a", "role": "candidate", "n_total": 40}])
+    >>> results = pd.DataFrame([{"result_id": "a1", "trial_id": "a", "domain": "symptoms",
+    ...     "timepoint": "post", "report": "significant", "favours": "mi"}])
+    >>> row = trial_effects(SimpleNamespace(trials=trials, results=results)).iloc[0]
+    >>> print(f"{row.kind}: {row.yi_low:.3f} to {row.yi_high} ({row.assumption})")
+    bound: 0.627 to inf (arm sizes: total 40 split 20 and 20)
+    """
+    effects, _ = _split_trials(ds, choice, assume, vtype, level, rule)
+    if effects.empty:
+        advice = " Allow assumed arm sizes with assume=True." if not assume else ""
+        raise DataError(
+            f"At least one trial must have a result that gives a point or a bound, but none of "
+            f"{len(ds.trials)} has. excluded_trials(ds) says why for each.{advice}"
+        )
+    return effects
+
+
+def excluded_trials(
+    ds: Evidence,
+    *,
+    choice: Mapping[str, str] | None = None,
+    assume: bool = True,
+    rule: PrimaryRule = PRIMARY_RULE,
+) -> pd.DataFrame:
+    """List the trials that `trial_effects` leaves out, with the reason in words.
+
+    Parameters
+    ----------
+    ds, choice, assume, rule
+        As in `trial_effects`.
+
+    Returns
+    -------
+    DataFrame
+        ``trial_id label role reason``, in the order of ``ds.trials``. ``role`` tells trials of another
+        question ("excluded") from candidates whose reports give nothing to pool ("candidate").
+
+    Raises
+    ------
+    DataError
+        As `trial_effects`, except that every trial may be excluded.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> trials = pd.DataFrame([{"trial_id": "b", "label": "B 2012", "role": "excluded", "reason": "no CBT"}])
+    >>> results = pd.DataFrame(columns=["result_id", "trial_id"])
+    >>> print(excluded_trials(SimpleNamespace(trials=trials, results=results)).to_string(index=False))
+    trial_id  label     role reason
+           b B 2012 excluded no CBT
+    """
+    _, excluded = _split_trials(ds, choice, assume, "LS", 0.95, rule)
+    return excluded
+
+
+def bounds_statement(effects: pd.DataFrame) -> str:
+    """Say in one line how many rows are bounds and what they rest on.
+
+    Parameters
+    ----------
+    effects : DataFrame
+        From `trial_effects`, or any selection of its rows.
+
+    Returns
+    -------
+    str
+        One line, without a final line break.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"kind": ["point", "bound"], "n_source": ["reported", "assumed"],
+    ...                       "domain": ["symptoms", "response"]})
+    >>> print(bounds_statement(table))
+    1 of 2 rows is a bound, which rests on a two-sided 5% t test at the end of treatment with these arm sizes
+    (assumed in 1) and, in 1, on a verdict on response.
+    """
+    n, total = int((effects["kind"] == "bound").sum()), len(effects)
+    if n == 0:
+        return f"All {total} rows are points; none is a bound."
+    percent = 100.0 * (1.0 - float(effects.attrs.get("verdict_level", 0.95)))
+    bounds = effects[effects["kind"] == "bound"]
+    assumed = int((bounds["n_source"] == "assumed").sum())
+    response = int((bounds["domain"] != "symptoms").sum())
+    words = "is a bound, which rests" if n == 1 else "are bounds, which rest"
+    test = f"a two-sided {percent:g}% t test at the end of treatment"
+    line = f"{n} of {total} rows {words} on {test} with these arm sizes"
+    line += f" (assumed in {assumed})" if assumed else ""
+    return line + (f" and, in {response}, on a verdict on response." if response else ".")
+
+
+def _split_trials(
+    ds: Evidence,
+    choice: Mapping[str, str] | None,
+    assume: bool,
+    vtype: str,
+    level: float,
+    rule: PrimaryRule,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    one_of("vtype", vtype, ("LS", "LS2", "UB"))
+    check_level(level)
+    chosen, reasons = choose_results(ds, choice, rule)
+    rows: list[dict[str, Any]] = []
+    problems: list[str] = []
+    for trial in records(ds.trials):
+        trial_id = text(trial, "trial_id")
+        if trial_id not in chosen:
+            continue
+        result = chosen[trial_id]
+        sizes = arm_sizes(trial, result)
+        if sizes.n1i is None and not _needs_no_sizes(result):
+            reasons[trial_id] = (
+                f"{text(result, 'outcome')}: {text(result, 'report')}, but no arm size and no total is known"
+            )
+            continue
+        if sizes.n_source == "assumed" and _needs_no_sizes(result):
+            sizes = ArmSizes(None, None, "", "")
+        if not assume and sizes.n_source == "assumed":
+            reasons[trial_id] = f"{sizes.assumption} by assumption, and assumed sizes are not wanted"
+            continue
+        try:
+            _check_sizes(trial, sizes)
+            rows.append(_row(trial, result, sizes, vtype, level))
+        except DataError as problem:
+            problems.append(f"result {text(result, 'result_id')!r} of trial {trial_id!r}: {problem}")
+    if problems:
+        raise DataError("Each result must agree with itself and with its trial. " + " ".join(problems))
+    columns = ["trial_id", *_TRIAL_COLUMNS, *_RESULT_COLUMNS, *_EFFECT_COLUMNS, *_LAST_COLUMNS]
+    effects = pd.DataFrame(rows, columns=columns)
+    others = [name for name in ds.trials.columns if name not in {*columns, *_LEFT_BEHIND}]
+    effects = effects.join(ds.trials.set_index("trial_id")[others], on="trial_id")
+    effects = effects.astype({name: "float64" for name in _NUMERIC})
+    if effects["year"].notna().all():
+        effects["year"] = effects["year"].astype("int64")
+    effects.attrs |= {"measure": "SMD", "verdict_level": level}
+    excluded = [
+        {name: text(trial, name) for name in ("trial_id", "label", "role")} | {"reason": reasons[trial_id]}
+        for trial in records(ds.trials)
+        if (trial_id := text(trial, "trial_id")) in reasons
+    ]
+    return effects, pd.DataFrame(excluded, columns=["trial_id", "label", "role", "reason"])
+
+
+def _row(trial: Record, result: Record, sizes: ArmSizes, vtype: str, level: float) -> dict[str, Any]:
+    assumptions = [sizes.assumption] if sizes.assumption else []
+    row: dict[str, Any] = {"trial_id": text(trial, "trial_id")}
+    row |= {name: _cell(trial, name) for name in _TRIAL_COLUMNS}
+    row |= {name: _cell(result, name) for name in (*_RESULT_COLUMNS, *_LAST_COLUMNS[:-1])}
+    row |= {name: np.nan for name in ("yi", "vi", "yi_low", "yi_high")}
+    if text(result, "report") in VERDICTS:
+        low, high = bound(text(result, "report"), text(result, "favours"), sizes.n1i, sizes.n2i, level)
+        row |= {"kind": "bound", "yi_low": low, "yi_high": high, "route": _verdict_route(result, level)}
+        if text(result, "domain") != "symptoms":
+            assumptions.append(_RESPONSE_NOTE)
+    else:
+        point = _point(result, sizes, vtype)
+        row |= {"kind": "point", "yi": point.yi, "vi": point.vi, "route": point.route}
+    row |= {"n1i": sizes.n1i, "n2i": sizes.n2i, "n_source": sizes.n_source}
+    return row | {"assumption": "; ".join(assumptions)}
+
+
+def _cell(record: Record, column: str) -> Any:
+    # A missing cell stays missing: as an empty text it would become one more level of a moderator.
+    return number(record, column) if column in _NUMERIC else (text(record, column) or None)
+
+
+def _needs_no_sizes(result: Record) -> bool:
+    """Whether the report gives g and its precision by itself."""
+    has_precision = number(result, "se") is not None or (
+        number(result, "ci_low") is not None and number(result, "ci_high") is not None
+    )
+    return text(result, "report") in ("ci", "g", "smd") and has_precision
+
+
+def _check_sizes(trial: Record, sizes: ArmSizes) -> None:
+    total = number(trial, "n_total")
+    if total is None or sizes.n1i is None or sizes.n2i is None:
+        return
+    if sizes.n1i + sizes.n2i > total:
+        raise DataError(
+            f"the arms must fit in their trial, but {sizes.n1i:g} + {sizes.n2i:g} is more than n_total "
+            f"{total:g}. Check the sizes against their source."
+        )
+
+
+def _verdict_route(result: Record, level: float) -> str:
+    report = text(result, "report")
+    if report == "direction":
+        return "direction only, significance not stated: g beyond 0"
+    words = {"significant": "significant, so g beyond", "nonsignificant": "not significant, so g within"}[report]
+    percent = 100.0 * (1.0 - level)
+    return f"{words} the threshold of a two-sided {percent:g}% t test with these arm sizes"
+
+
+def _point(result: Record, sizes: ArmSizes, vtype: str) -> ReportedEffect:
+    report, value, se = text(result, "report"), number(result, "value"), number(result, "se")
+    n1, n2 = sizes.n1i, sizes.n2i
+    favours = text(result, "favours")
+    if report in ("means", "change_means"):
+        return _from_means(result, sizes, vtype)
+    if n1 is not None and n2 is not None:
+        if report == "t":
+            return g_from_t(_is(value), n1, n2, dof=number(result, "df"), vtype=vtype)
+        if report == "F":
+            return g_from_f(_is(value), n1, n2, favours, dof2=number(result, "df"), vtype=vtype)
+        if report == "p":
+            return g_from_p(_is(number(result, "p")), n1, n2, favours, vtype=vtype)
+    # A standardised difference: its own precision first, the arm sizes otherwise. `smd` and `ci` are kept as
+    # they are.
+    scale = "d" if report == "d" else "g"
+    low, high = number(result, "ci_low"), number(result, "ci_high")
+    if se is not None and value is not None:
+        return g_from_se(value, se, n1, n2, scale=scale)
+    if low is not None and high is not None:
+        level = number(result, "ci_level") or 0.95
+        return g_from_ci(low, high, n1, n2, estimate=value, scale=scale, level=level)
+    return g_from_d(_is(value), _is(n1), _is(n2), reported=scale, vtype=vtype)
+
+
+def _from_means(result: Record, sizes: ArmSizes, vtype: str) -> ReportedEffect:
+    """g from arm means; whether a high score is good is not in the table, so `favours` gives the sign."""
+    cells = {name: _is(number(result, name)) for name in ("mean_mi", "sd_mi", "mean_cbt", "sd_cbt")}
+    arm_1 = cells["mean_mi"], cells["sd_mi"], _is(sizes.n1i)
+    arm_2 = cells["mean_cbt"], cells["sd_cbt"], _is(sizes.n2i)
+    g, vi = hedges_g(*arm_1, *arm_2, vtype=vtype)
+    sign = 1.0 if text(result, "favours") == "mi" else -1.0
+    change = text(result, "report") == "change_means"
+    route = (
+        "arm means, SDs and sizes of the change, standardised by the SD of the change"
+        if change
+        else "arm means, SDs and sizes"
+    )
+    return ReportedEffect(sign * abs(g), vi, route)
+
+
+def _is(value: float | None) -> float:
+    """Narrow a cell that `choice.unusable` has already required to be filled."""
+    if value is None:
+        raise DataError("a number that this kind of report needs is empty. Fill it from the source.")
+    return value
