@@ -1,149 +1,147 @@
-# Writes multilevel.json: multilevel models, their profile intervals and cluster-robust tests,
-# from metafor (rma.mv, rma, confint) and clubSandwich (vcovCR, coef_test, Wald_test).
-# Run from this folder: Rscript multilevel.R
-suppressMessages({
-  library(metafor); library(clubSandwich); library(robumeta); library(jsonlite)
-})
+# Writes multilevel.json: three-level and correlated-and-hierarchical effects (CHE) models, and cluster-robust variances.
+source("common.R")
+suppressMessages(library(clubSandwich))
 
-# nlminb reports no convergence when asked for more than rounding allows, so each model takes the tightest
-# of these that it can; the best log-likelihood is kept.
-tolerances <- 10^-(9:14)
-control <- function(tol) list(optimizer = "nlminb", rel.tol = tol, eval.max = 5000, iter.max = 5000)
-
-blocks <- function(vi, cluster, rho) {
-  V <- outer(sqrt(vi), sqrt(vi)) * rho * outer(cluster, cluster, "==")
-  diag(V) <- vi
-  V
-}
-
-fit_mv <- function(data, cluster, mods, method, rho, test, tol = tolerances) {
-  data$cluster <- data[[cluster]]
-  data$row <- seq_len(nrow(data))
-  V <- if (is.null(rho)) data$vi else blocks(data$vi, data$cluster, rho)
-  best <- NULL
-  for (t in tol) {
-    fit <- try(rma.mv(yi, V, mods = mods, random = ~ 1 | cluster / row, data = data, method = method,
-                      test = test, control = control(t)), silent = TRUE)
-    if (!inherits(fit, "try-error") && (is.null(best) || logLik(fit) >= logLik(best))) best <- fit
-  }
-  best
-}
-
-i2 <- function(fit) {
-  W <- solve(fit$V); X <- model.matrix(fit)
-  P <- W - W %*% X %*% solve(t(X) %*% W %*% X) %*% t(X) %*% W
-  100 * fit$sigma2 / (sum(fit$sigma2) + (fit$k - fit$p) / sum(diag(P)))
-}
-
-robust_numbers <- function(fit, cluster, terms) {
-  out <- list()
-  for (type in c("CR0", "CR1", "CR1p", "CR2")) {
-    V <- vcovCR(fit, cluster = cluster, type = type)
-    test <- coef_test(fit, vcov = V, cluster = cluster, test = "Satterthwaite")
-    out[[type]] <- list(se = test$SE, satterthwaite = test$df, p = test$p_Satt,
-                        cov = unname(as.matrix(V)[, , drop = FALSE]))
-    if (length(terms) > 0) {
-      w <- Wald_test(fit, constraints = constrain_zero(terms), vcov = V, test = "HTZ")
-      out[[type]]$htz <- list(F = w$Fstat, df1 = length(terms), df2 = w$df_denom, p = w$p_val)
+# rma.mv stops where its optimiser is content. Start from the best of three, then take Newton steps on the root of each
+# variance with the likelihood that rma.mv gives when the variances are held.
+best_fit <- function(fit_at) {
+  starts <- list(list(optimizer = "nlminb", rel.tol = 1e-14), list(optimizer = "optim", optmethod = "BFGS", reltol = 1e-14), list(optimizer = "optim", optmethod = "Nelder-Mead", reltol = 1e-14, maxit = 5000))
+  fits <- Filter(Negate(is.null), lapply(starts, function(control) tryCatch(suppressWarnings(fit_at(NA, control)), error = function(e) NULL)))
+  fit <- fits[[which.max(vapply(fits, function(f) as.numeric(logLik(f)), 0))]]
+  sigma <- sqrt(fit$sigma2)
+  free <- sigma > 1e-4
+  if (any(free)) {
+    minus <- function(root) {
+      all <- ifelse(free, 0, sigma)
+      all[free] <- root
+      -as.numeric(logLik(fit_at(all^2, list())))
     }
+    root <- sigma[free]
+    for (step in 1:4) {
+      slope <- numDeriv::grad(minus, root, method.args = list(eps = 1e-4, r = 6))
+      move <- solve(numDeriv::hessian(minus, root, method.args = list(eps = 1e-3)), slope)
+      root <- root - move
+      if (max(abs(move)) < 1e-10) break
+    }
+    sigma[free] <- root
   }
-  out
+  sigma[!free] <- 0
+  held <- fit_at(sigma^2, list())
+  stopifnot(as.numeric(logLik(held)) >= as.numeric(logLik(fit)) - 1e-9)
+  list(fit = held, sigma2 = sigma^2)
 }
 
-mv_case <- function(id, data, name, cluster, mods, formula, method = "REML", rho = NULL, test = "z",
-                    profile = FALSE, cr = TRUE) {
-  fit <- fit_mv(data, cluster, mods, method, rho, test)
-  pred <- if (fit$p == 1) predict(fit) else NULL
-  tested <- setdiff(seq_len(fit$p), if (fit$int.incl) 1 else integer(0))
+constant_correlation <- function(table, cluster, rho) {
+  cov <- rho * outer(sqrt(table$vi), sqrt(table$vi)) * outer(cluster, cluster, "==")
+  diag(cov) <- table$vi
+  cov
+}
+
+# I2 by level: sigma2_l / (sum of sigma2 + typical variance), from the projection of the inverse sampling covariance.
+typical_variance <- function(V, X) {
+  W <- solve(V)
+  P <- W - W %*% X %*% solve(t(X) %*% W %*% X) %*% t(X) %*% W
+  (nrow(X) - ncol(X)) / sum(diag(P))
+}
+
+TABLES <- list(
+  konstantopoulos2011 = list(cluster = "district", inner = "study"),
+  assink2016 = list(cluster = "study", inner = "id"),
+  tannersmith2016 = list(cluster = "studyid", inner = ".es"),
+  berkey1998 = list(cluster = "trial", inner = ".es"),
+  crede2010_ZCOR = list(cluster = "studyid", inner = ".es"),
+  curtis1998_ROM = list(cluster = "paper", inner = "id"),
+  bangertdrowns2004 = list(cluster = "grade", inner = "id")
+)
+RUNS <- list(
+  c("konstantopoulos2011", "1"), c("konstantopoulos2011", "year"), c("assink2016", "1"), c("assink2016", "pubstatus + year"), c("assink2016", "deltype"),
+  c("tannersmith2016", "1"), c("tannersmith2016", "propmale"), c("berkey1998", "outcome"), c("crede2010_ZCOR", "1"), c("crede2010_ZCOR", "criterion"),
+  c("curtis1998_ROM", "1"), c("bangertdrowns2004", "1")
+)
+
+cases <- list()
+run <- function(id, formula, method, structure, rho) {
+  spec <- TABLES[[id]]
+  table <- effects_of(id)
+  table$.es <- seq_len(nrow(table))
+  cluster <- table[[spec$cluster]]
+  inner <- table[[spec$inner]]
+  X <- model.matrix(as.formula(paste("~", formula)), table)
+  V <- if (structure == "che") constant_correlation(table, cluster, rho) else diag(table$vi)
+  fit_at <- function(sigma2, control) {
+    rma.mv(yi, V, mods = X, intercept = FALSE, random = ~ 1 | .cluster / .inner, sigma2 = sigma2, method = method, control = control,
+      data = data.frame(yi = table$yi, .cluster = cluster, .inner = inner), sparse = FALSE)
+  }
+  best <- best_fit(fit_at)
+  fit <- best$fit
+  s2 <- typical_variance(V, X)
+  robust <- list()
+  for (type in c("CR0", "CR1", "CR1p", "CR1S", "CR2")) {
+    tests <- coef_test(fit, vcov = type, cluster = cluster, test = "Satterthwaite")
+    out <- list(se = I(vec(tests$SE)), dof = I(vec(tests$df_Satt)), statistic = I(vec(tests$tstat)), p_value = I(vec(tests$p_Satt)))
+    if (type == "CR2") {
+      ends <- conf_int(fit, vcov = "CR2", cluster = cluster)
+      out$ci_low <- I(vec(ends$CI_L))
+      out$ci_high <- I(vec(ends$CI_U))
+      if (ncol(X) > 1) {
+        wald <- Wald_test(fit, constraints = constrain_zero(2:ncol(X)), vcov = "CR2", cluster = cluster, test = "HTZ")
+        out$wald_HTZ <- list(statistic = vec(wald$Fstat), df1 = vec(wald$df_num), df2 = vec(wald$df_denom), p_value = vec(wald$p_val))
+      }
+    }
+    robust[[type]] <- out
+  }
   case <- list(
-    id = id, data = name, cluster = cluster, formula = formula, method = method, rho = rho, test = test,
-    call = paste0("rma.mv(yi, V, mods = ", if (is.null(formula)) "~ 1" else paste("~", formula),
-                  ", random = ~ 1 | ", cluster, " / row, method = '", method, "', test = '", test, "')"),
-    terms = rownames(fit$beta), beta = c(fit$beta), se = fit$se, p = fit$pval, sigma2 = fit$sigma2,
-    ci_low = fit$ci.lb, ci_high = fit$ci.ub, loglik = c(logLik(fit)), AIC = AIC(fit), BIC = BIC(fit),
-    QE = fit$QE, QE_df = fit$k - fit$p, QE_p = fit$QEp, I2 = i2(fit), k = fit$k,
-    n_clusters = length(unique(data[[cluster]])),
-    pi = if (is.null(pred)) NULL else c(pred$pi.lb, pred$pi.ub),
-    QM = if (length(tested)) fit$QM else NULL, QM_p = if (length(tested)) fit$QMp else NULL)
-  if (profile) {
-    # metafor's default tolerance for the root is 1.2e-4.
-    loose <- fit_mv(data, cluster, mods, method, rho, test, tol = 1e-9)
-    ci <- confint(loose, control = list(tol = 1e-12, maxiter = 10000))
-    case$sigma2_ci <- lapply(seq_along(fit$sigma2), function(j) unname(ci[[j]]$random[1, 2:3]))
+    id = paste(id, gsub(" ", "", formula), structure, if (structure == "che") rho else "", method, sep = "-"), table = id, formula = formula, cluster = spec$cluster, inner = spec$inner,
+    structure = structure, rho = if (structure == "che") rho else NA, method = method,
+    call = sprintf("rma.mv(yi, V%s, mods = ~ %s, random = ~ 1 | %s/%s, method='%s')", if (structure == "che") sprintf(" of correlation %s within %s", rho, spec$cluster) else " = vi", formula, spec$cluster, spec$inner, method),
+    terms = I(colnames(X)), k = nrow(table), n_clusters = length(unique(cluster)), estimate = I(vec(fit$beta)), se = I(fit$se), statistic = I(vec(fit$zval)), p_value = I(vec(fit$pval)), ci_low = I(fit$ci.lb), ci_high = I(fit$ci.ub),
+    sigma2 = I(best$sigma2), loglik = as.numeric(logLik(fit)), QE = fit$QE, QE_p = fit$QEp, I2_levels = I(100 * best$sigma2 / (sum(best$sigma2) + s2)),
+    robust = robust
+  )
+  if (formula == "1") {
+    future <- predict(fit)
+    case$pi_low <- vec(future$pi.lb)
+    case$pi_high <- vec(future$pi.ub)
   }
-  if (cr) case$robust <- robust_numbers(fit, data[[cluster]], if (fit$p > 1) tested else integer(0))
-  case
+  cases[[length(cases) + 1]] <<- case
+}
+for (r in RUNS) for (method in c("REML", "ML")) {
+  run(r[1], r[2], method, "three-level", 0)
+  for (rho in c(0.6, if (r[1] %in% c("assink2016", "konstantopoulos2011") && method == "REML") c(0.3, 0.8))) run(r[1], r[2], method, "che", rho)
 }
 
-uni_case <- function(id, data, name, cluster, mods, formula, method = "REML") {
-  fit <- rma(yi, vi, mods = mods, data = data, method = method, control = list(threshold = 1e-13, maxiter = 10000))
-  list(id = id, data = name, cluster = cluster, formula = formula, method = method, tau2 = fit$tau2,
-       call = paste0("rma(yi, vi, mods = ", if (is.null(formula)) "~ 1" else paste("~", formula), ", method = '", method, "')"),
-       terms = rownames(fit$beta), beta = c(fit$beta),
-       robust = robust_numbers(fit, data[[cluster]], if (fit$p > 1) seq_len(fit$p)[-1] else integer(0)))
+# Cluster-robust variances of ordinary random-effects fits, each study its own cluster or several effects in one.
+for (r in list(c("bcg_RR", "1", "study"), c("bcg_RR", "ablat", "study"), c("bcg_RR", "ablat + alloc", "study"), c("raudenbush1985", "weeks3", "study"), c("assink2016", "1", "study"), c("assink2016", "pubstatus + year", "study"))) {
+  table <- effects_of(r[1])
+  X <- model.matrix(as.formula(paste("~", r[2])), table)
+  cluster <- table[[r[3]]]
+  fit <- tight(function(control) rma(yi, vi, mods = X, intercept = FALSE, data = table, control = control), mean(table$vi))
+  robust <- list()
+  for (type in c("CR0", "CR1", "CR2")) {
+    tests <- coef_test(fit, vcov = type, cluster = cluster, test = "Satterthwaite")
+    robust[[type]] <- list(se = I(vec(tests$SE)), dof = I(vec(tests$df_Satt)), p_value = I(vec(tests$p_Satt)))
+  }
+  if (ncol(X) > 1) {
+    wald <- Wald_test(fit, constraints = constrain_zero(2:ncol(X)), vcov = "CR2", cluster = cluster, test = "HTZ")
+    robust$CR2$wald_HTZ <- list(statistic = vec(wald$Fstat), df1 = vec(wald$df_num), df2 = vec(wald$df_denom), p_value = vec(wald$p_val))
+  }
+  cases[[length(cases) + 1]] <- list(
+    id = paste(r[1], gsub(" ", "", r[2]), "two-level-robust", sep = "-"), table = r[1], formula = r[2], cluster = r[3], structure = "two-level", method = "REML",
+    call = sprintf("clubSandwich::coef_test(rma(yi, vi, mods = ~ %s), cluster = %s)", r[2], r[3]), estimate = I(vec(fit$beta)), tau2 = fit$tau2, robust = robust
+  )
 }
 
-kon <- dat.konstantopoulos2011
-ass <- dat.assink2016
-ban <- as.data.frame(dat.bangertdrowns2004)
-ban <- ban[complete.cases(ban[, c("length", "wic")]), ]
-bcg <- escalc(measure = "RR", ai = tpos, bi = tneg, ci = cpos, di = cneg, data = dat.bcg)
-bcg$alloc <- as.character(bcg$alloc)
+# Profile-likelihood intervals of the variances, ends found by metafor's own search.
+konstantopoulos <- effects_of("konstantopoulos2011")
+for (method in c("REML", "ML")) {
+  fit <- rma.mv(yi, vi, random = ~ 1 | district / study, data = konstantopoulos, method = method)
+  ends <- confint(fit, control = list(tol = 1e-10))
+  rows <- lapply(ends[1:2], function(x) unname(x$random[1, 2:3]))
+  cases[[length(cases) + 1]] <- list(id = paste0("konstantopoulos2011-sigma2-interval-", method), table = "konstantopoulos2011", formula = "1", cluster = "district", inner = "study", structure = "three-level", method = method, call = "confint(rma.mv())",
+    sigma2_low = I(c(rows[[1]][1], rows[[2]][1])), sigma2_high = I(c(rows[[1]][2], rows[[2]][2])))
+}
 
-mv <- list(
-  mv_case("konstantopoulos REML", kon, "konstantopoulos2011", "district", ~ 1, NULL, profile = TRUE),
-  mv_case("konstantopoulos ML", kon, "konstantopoulos2011", "district", ~ 1, NULL, "ML", profile = TRUE),
-  mv_case("konstantopoulos t", kon, "konstantopoulos2011", "district", ~ 1, NULL, test = "t"),
-  mv_case("konstantopoulos year", kon, "konstantopoulos2011", "district", ~ year, "year"),
-  mv_case("konstantopoulos CHE 0.6", kon, "konstantopoulos2011", "district", ~ 1, NULL, rho = 0.6, profile = TRUE),
-  mv_case("assink REML", ass, "assink2016", "study", ~ 1, NULL, profile = TRUE),
-  mv_case("assink deltype", ass, "assink2016", "study", ~ deltype, "deltype"),
-  mv_case("assink several t", ass, "assink2016", "study", ~ deltype + year + pubstatus, "deltype + year + pubstatus", test = "t"),
-  mv_case("assink CHE REML", ass, "assink2016", "study", ~ 1, NULL, rho = 0.6, profile = TRUE),
-  mv_case("assink CHE ML", ass, "assink2016", "study", ~ 1, NULL, "ML", rho = 0.6),
-  mv_case("assink CHE deltype", ass, "assink2016", "study", ~ deltype + year, "deltype + year", rho = 0.4),
-  mv_case("bangertdrowns by grade", ban, "bangertdrowns2004", "grade", ~ 1, NULL),
-  mv_case("bangertdrowns by year", ban, "bangertdrowns2004", "year", ~ length, "length", "ML"),
-  mv_case("bcg by allocation", as.data.frame(bcg), "bcg", "alloc", ~ 1, NULL, rho = 0.3)
-)
-uni <- list(
-  uni_case("bcg", bcg, "bcg", "trial", ~ 1, NULL),
-  uni_case("bcg ablat year", bcg, "bcg", "trial", ~ ablat + year, "ablat + year"),
-  uni_case("bcg allocation", bcg, "bcg", "trial", ~ alloc, "alloc"),
-  uni_case("bangertdrowns length DL", ban, "bangertdrowns2004", "year", ~ length + wic, "length + wic", "DL"),
-  uni_case("assink clustered", ass, "assink2016", "study", ~ deltype, "deltype")
-)
-
-data(corrdat)
-ce_fit <- robu(effectsize ~ 1, data = corrdat, studynum = studyid, var.eff.size = var, modelweights = "CORR", rho = 0.8, small = TRUE)
-mods_fit <- robu(effectsize ~ males + binge + followup, data = corrdat, studynum = studyid, var.eff.size = var, modelweights = "CORR", rho = 0.8, small = TRUE)
-ce <- lapply(list(list(ce_fit, NULL), list(mods_fit, "males + binge + followup")), function(x) {
-  fit <- x[[1]]
-  list(formula = x[[2]], rho = 0.8, beta = fit$reg_table$b.r, se = fit$reg_table$SE, dof = fit$reg_table$dfs,
-       p = fit$reg_table$prob, tau2 = c(fit$mod_info$tau.sq), I2 = c(fit$mod_info$I.2))
-})
-
-columns <- function(d, keep) as.list(as.data.frame(d)[, keep])
-out <- list(
-  versions = list(R = R.version.string, metafor = as.character(packageVersion("metafor")),
-                  clubSandwich = as.character(packageVersion("clubSandwich")),
-                  robumeta = as.character(packageVersion("robumeta"))),
-  data = list(
-    konstantopoulos2011 = list(
-      source = "Konstantopoulos, S. (2011). Fixed effects and variance components estimation in three-level meta-analysis. Research Synthesis Methods, 2(1), 61-76; as in metadat dat.konstantopoulos2011.",
-      columns = columns(kon, c("district", "school", "year", "yi", "vi"))),
-    assink2016 = list(
-      source = "Assink, M. & Wibbelink, C. J. M. (2016). Fitting three-level meta-analytic models in R: A step-by-step tutorial. The Quantitative Methods for Psychology, 12(3), 154-174; as in metadat dat.assink2016.",
-      columns = columns(ass, c("study", "esid", "yi", "vi", "pubstatus", "year", "deltype"))),
-    bangertdrowns2004 = list(
-      source = "Bangert-Drowns, R. L., Hurley, M. M. & Wilkinson, B. (2004). The effects of school-based writing-to-learn interventions on academic achievement: A meta-analysis. Review of Educational Research, 74(1), 29-58; as in metadat dat.bangertdrowns2004.",
-      columns = columns(ban, c("id", "year", "grade", "length", "wic", "yi", "vi"))),
-    bcg = list(
-      source = "Colditz, G. A., et al. (1994). Efficacy of BCG vaccine in the prevention of tuberculosis. JAMA, 271(9), 698-702; as in metadat dat.bcg, log risk ratios by escalc.",
-      columns = columns(bcg, c("trial", "ablat", "year", "alloc", "yi", "vi"))),
-    corrdat = list(
-      source = "Data set corrdat of the R package robumeta (Fisher, Tipton & Hou), 'Adolescent Drug Abuse Treatment Effectiveness Data, Clustered Example'.",
-      columns = list(study = corrdat$studyid, yi = corrdat$effectsize, vi = corrdat$var, males = corrdat$males,
-                     binge = corrdat$binge, followup = corrdat$followup))),
-  multilevel = mv, univariate = uni, correlated_effects = ce)
-write_json(out, "multilevel.json", digits = NA, auto_unbox = TRUE, null = "null", na = "null", pretty = FALSE)
+write_cases("multilevel models", cases, "multilevel.json", list(
+  iterative = 1e-6, sigma2 = 1e-6, interval = 1e-3,
+  note = "Variances are polished by Newton steps from the best of three optimisers: 1e-6 relative, or 1e-8 absolute where one is near 0. Everything else follows from them: 1e-6. Profile intervals of sigma2 use metafor's search: 1e-3. CR1p and CR1S as clubSandwich defines them."
+))
