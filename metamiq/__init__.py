@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metamiq.datasets import available_datasets, load_dataset, read_dataset, read_table
+    from metamiq.effects.trials import excluded_trials, trial_effects
     from metamiq.errors import ConvergenceError, DataError
     from metamiq.pooling import batch
+    from metamiq.pooling.bounded import random_effects_bounded
     from metamiq.pooling.models import fixed_effect, random_effects
 
 __version__ = "0.1.0"
@@ -24,11 +26,14 @@ _HOME = {
     "ConvergenceError": "errors",
     "DataError": "errors",
     "available_datasets": "datasets",
+    "excluded_trials": "effects.trials",
     "fixed_effect": "pooling.models",
     "load_dataset": "datasets",
     "random_effects": "pooling.models",
+    "random_effects_bounded": "pooling.bounded",
     "read_dataset": "datasets",
     "read_table": "datasets",
+    "trial_effects": "effects.trials",
 }
 _MODULES = {"batch": "pooling.batch"}
 
