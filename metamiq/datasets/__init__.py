@@ -2,10 +2,12 @@
 
 from metamiq.datasets.bundled import available_datasets, load_dataset
 from metamiq.datasets.csv_table import CsvTable, read_csv_table
+from metamiq.datasets.datapackage import datapackage, write_datapackage
 from metamiq.datasets.faults import Fault, FaultyDataError
 from metamiq.datasets.models import ClaimRow, DropoutRow, ResultRow, TrialRow
 from metamiq.datasets.reading import Dataset, read_dataset
 from metamiq.datasets.study_models import PublishedRow, StudyRow
+from metamiq.datasets.study_table import read_table
 
 __all__ = [
     "ClaimRow",
@@ -19,7 +21,10 @@ __all__ = [
     "StudyRow",
     "TrialRow",
     "available_datasets",
+    "datapackage",
     "load_dataset",
     "read_csv_table",
     "read_dataset",
+    "read_table",
+    "write_datapackage",
 ]

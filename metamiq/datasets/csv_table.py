@@ -108,6 +108,9 @@ def read_csv_table(path: str | PathLike[str]) -> CsvTable:
         notes.append(f"empty column {len(header)} at the right edge skipped")
         rows = [row[: len(header) - 1] if len(row) == len(header) else row for row in rows]
         header = header[:-1]
+    if header[0] == "" and [row[0] for row in rows] in ([str(i + first) for i in range(len(rows))] for first in (0, 1)):
+        notes.append("unnamed first column skipped: it only counts the rows")
+        header, rows = header[1:], [row[1:] for row in rows]
     filled = [any(row) for row in rows]
     if not all(filled):
         empty = [str(line) for line, full in zip(row_lines, filled, strict=True) if not full]
@@ -149,6 +152,9 @@ def _load(file: Path, name: str) -> bytes:
 
 def _decode(raw: bytes, name: str) -> tuple[str, list[str]]:
     encoding, notes = "utf-8", []
+    if raw.startswith(b"PK\x03\x04"):
+        rule, came = "a table must be a CSV file", "this is a spreadsheet or another zipped file"
+        raise FaultyDataError([Fault(rule, came, name, advice="Export it as 'CSV UTF-8' first.")])
     for bom, bom_encoding, title in _BOMS:
         if raw.startswith(bom):
             raw, encoding = raw[len(bom) :], bom_encoding

@@ -107,7 +107,7 @@ ReportKind = Literal[
 
 
 class TrialRow(Row):
-    """One randomised trial (``trials.csv``): design, arm sizes, dose, role."""
+    """One trial (``trials.csv``): design, arm sizes, dose, role."""
 
     KEY: ClassVar[tuple[str, ...]] = ("trial_id",)
 
@@ -135,15 +135,13 @@ class TrialRow(Row):
         None, description="Whether the trial was out when Marker & Norton (2018) could have pooled it."
     )
     mi_delivery: Text = Field(None, description="How MI was given: before or within CBT, individual, group or online.")
-    mi_sessions: Dose = Field(
-        None, description="Number of MI sessions planned.", json_schema_extra={"unit": "sessions"}
-    )
+    mi_sessions: Dose = Field(None, description="Number of MI sessions.", json_schema_extra={"unit": "sessions"})
     mi_minutes: Dose = Field(
-        None, description="Minutes of MI planned, all sessions together.", json_schema_extra={"unit": "minutes"}
+        None, description="Minutes of MI, all sessions together.", json_schema_extra={"unit": "minutes"}
     )
     cbt_delivery: Text = Field(None, description="How CBT was given: individual, group or internet; its length.")
     cbt_sessions: Dose = Field(
-        None, description="Number of CBT sessions planned in the MI arm.", json_schema_extra={"unit": "sessions"}
+        None, description="Number of CBT sessions in the MI + CBT arm.", json_schema_extra={"unit": "sessions"}
     )
     comparator: Text = Field(None, description="What the comparison arm received.")
     n_mi: Size = Field(None, description="Size of the MI + CBT arm, as the source gives it.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -159,9 +159,7 @@ def read_dataset(folder: str | PathLike[str]) -> Dataset:
             raw[table] = read_csv_table(path / f"{table}.csv")
         except FaultyDataError as error:
             faults += error.faults
-    is_evidence = bool({"results", "dropout", "claims"} & set(present)) or (
-        "trials" in raw and "role" in raw["trials"].frame
-    )
+    is_evidence = holds_evidence(present, map(str, raw["trials"].frame if "trials" in raw else ()))
     models = row_models(is_evidence)
     sources: dict[str, Source] = {}
     for table, cells in raw.items():
@@ -186,6 +184,11 @@ def read_dataset(folder: str | PathLike[str]) -> Dataset:
     }
     lines = MappingProxyType({table: tuple(source.lines) for table, source in sources.items()})
     return Dataset(name=path.resolve().name, path=path, notes=tuple(notes), lines=lines, **frames)
+
+
+def holds_evidence(tables: Iterable[str], header: Iterable[str]) -> bool:
+    """Whether a folder with these tables, and this header of trials.csv, is evidence rather than a study table."""
+    return bool({"results", "dropout", "claims"} & set(tables)) or "role" in set(header)
 
 
 def row_models(is_evidence: bool) -> dict[str, type[Row]]:

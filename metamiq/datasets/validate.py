@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -155,14 +156,12 @@ def _header_faults(
 ) -> list[Fault]:
     faults = []
     unknown = [name for name in cells if name not in known]
-    for name in unknown:
-        same = [column for column in known if column.casefold() == name.casefold().replace(" ", "_").replace("-", "_")]
+    needs = any(column.required for column in known.values())  # a table that needs no column may name any as it likes
+    for name in unknown if needs else ():
+        same = [column for column in known if column == re.sub(r"[ -]", "_", name.casefold())]
         if same and same[0] not in cells:
-            came = f"the header has {name!r}"
-            faults.append(
-                Fault(f"the column must be named {same[0]!r}", came, file, 1, column=name, advice="Rename it.")
-            )
-            continue
+            rule, came = f"the column must be named {same[0]!r}", f"the header has {name!r}"
+            faults.append(Fault(rule, came, file, 1, column=name, advice="Rename it."))
     renamed = {fault.rule for fault in faults}
     for column in known.values():
         if column.required and column.name not in cells and f"the column must be named {column.name!r}" not in renamed:
