@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from metamiq.pooling import batch
     from metamiq.pooling.bounded import random_effects_bounded
     from metamiq.pooling.models import fixed_effect, random_effects
+    from metamiq.pooling.regression import meta_regression, screen_moderators
+    from metamiq.pooling.subgroups import subgroups
 
 __version__ = "0.1.0"
 
@@ -29,10 +31,13 @@ _HOME = {
     "excluded_trials": "effects.trials",
     "fixed_effect": "pooling.models",
     "load_dataset": "datasets",
+    "meta_regression": "pooling.regression",
     "random_effects": "pooling.models",
     "random_effects_bounded": "pooling.bounded",
     "read_dataset": "datasets",
     "read_table": "datasets",
+    "screen_moderators": "pooling.regression",
+    "subgroups": "pooling.subgroups",
     "trial_effects": "effects.trials",
 }
 _MODULES = {"batch": "pooling.batch"}

@@ -75,8 +75,9 @@ def random_effects_bounded(effects: pd.DataFrame, moderators: str | None = None,
     ...     "yi_low": [np.nan, np.nan, -0.45, 0.44], "yi_high": [np.nan, np.nan, 0.45, np.inf],
     ...     "n1i": [40, 50, 40, 42], "n2i": [41, 52, 39, 40]})
     >>> fit = random_effects_bounded(table)
-    >>> print(f"{fit.estimate:.3f} ({fit.ci_low:.3f} to {fit.ci_high:.3f}), {fit.k_points} points, {fit.k_bounds} bounds")
-    0.467 (0.151 to 0.782), 2 points, 2 bounds
+    >>> print(f"{fit.estimate:.3f} ({fit.ci_low:.3f} to {fit.ci_high:.3f}) from {fit.k_points} points and "
+    ...       f"{fit.k_bounds} bounds")
+    0.467 (0.151 to 0.782) from 2 points and 2 bounds
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, not {level!r}.")

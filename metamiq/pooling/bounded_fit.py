@@ -386,9 +386,8 @@ class BoundedFit:
             table = self.coefficients[["estimate", "se", "ci_low", "ci_high", "p_value"]]
             lines.append(table.to_string(float_format=lambda x: f"{x:.4f}"))
             for term, row in self.term_tests.iterrows():
-                lines.append(
-                    f"{term}: likelihood-ratio chi2({row['dof']:.0f}) = {row['statistic']:.3f}, p = {row['p_value']:.4f}"
-                )
+                chi2 = f"chi2({row['dof']:.0f}) = {row['statistic']:.3f}"
+                lines.append(f"{term}: likelihood-ratio {chi2}, p = {row['p_value']:.4f}")
             for factor, reference in self.design.reference_levels.items():
                 lines.append(f"{factor}: compared with {reference}")
         lines.append(f"tau2 = {self.tau2:.4f} (tau = {np.sqrt(self.tau2):.4f}), I2 = {self.I2:.1f}%")

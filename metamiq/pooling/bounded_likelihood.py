@@ -114,13 +114,19 @@ def _bound_terms(rows: Rows, mu: Array, tau2: Array) -> _RowTerms:
         z_mm = 0.5 * inv * (root * v1 - z_m * v1 - z * v2 + z * v1 * v1 * inv)
         z_mt = 0.5 * inv * (root - z_t * v1 + z * v1 * inv)
         z_tt = 0.75 * z * inv * inv
-        ends.append((ratio, z, z_m, z_t, z_mm, z_mt, z_tt))
-    m = sum(r * zm for r, _, zm, _, _, _, _ in ends)
-    t = sum(r * zt for r, _, _, zt, _, _, _ in ends)
-    mm = sum(r * (zmm - z * zm * zm) for r, z, zm, _, zmm, _, _ in ends) - m * m
-    mt = sum(r * (zmt - z * zm * zt) for r, z, zm, zt, _, zmt, _ in ends) - m * t
-    tt = sum(r * (ztt - z * zt * zt) for r, z, _, zt, _, _, ztt in ends) - t * t
-    return _RowTerms(log_p, m, t, mm, mt, tt)
+        ends.append(
+            np.stack(
+                [
+                    ratio * z_m,
+                    ratio * z_t,
+                    ratio * (z_mm - z * z_m * z_m),
+                    ratio * (z_mt - z * z_m * z_t),
+                    ratio * (z_tt - z * z_t * z_t),
+                ]
+            )
+        )
+    m, t, mm, mt, tt = ends[0] + ends[1]
+    return _RowTerms(log_p, m, t, mm - m * m, mt - m * t, tt - t * t)
 
 
 def _means(x: Array, beta: Array) -> Array:
@@ -220,16 +226,15 @@ def maximise(rows: Rows, start: Array, held: NDArray[np.bool_] | None = None, *,
         if fresh.any():
             step[fresh] = _ascent_step(Derivatives(d.f[fresh], d.g[fresh], d.h[fresh]), hold[fresh])
         move = step * shrink[:, None]
-        # tau2 may fall to 0 at once, but grows at most tenfold a step beyond the sampling variance's size.
         new = theta + move
         new[:, -1] = np.clip(new[:, -1], 0.0, None)
         gain = np.einsum("bi,bi->b", np.where(hold, 0.0, d.g), step)
         small = gain <= 1e-15 * (1.0 + np.abs(d.f))
         tiny = (np.abs(move) <= 1e-10 * (np.abs(theta) + 1e-6)).all(axis=1) & fresh
-        done = small | tiny
-        lost = (np.abs(new) > far).any(axis=1) | ~np.isfinite(new).all(axis=1)
+        done = np.asarray(small | tiny)
+        lost = np.asarray((np.abs(new) > far).any(axis=1) | ~np.isfinite(new).all(axis=1))
         e = derivatives(rows, np.where(lost[:, None], theta, new))
-        better = (e.f >= d.f - 1e-13 * (1.0 + np.abs(d.f))) & ~lost & np.isfinite(e.f)
+        better = np.asarray((e.f >= d.f - 1e-13 * (1.0 + np.abs(d.f))) & ~lost & np.isfinite(e.f))
         theta = np.where((better & ~small)[:, None], new, theta)
         keep_new = better & ~small
         d = Derivatives(
@@ -239,7 +244,7 @@ def maximise(rows: Rows, start: Array, held: NDArray[np.bool_] | None = None, *,
         )
         shrink = np.where(better, 1.0, shrink * 0.25)
         fresh = better
-        exhausted = shrink < 1e-12
+        exhausted = np.asarray(shrink < 1e-12)
         finished = done | lost | exhausted
         if finished.any():
             rows_done = active[finished]
