@@ -12,11 +12,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metamiq.audit import audit
     from metamiq.datasets import available_datasets, load_dataset, read_dataset, read_table
+    from metamiq.effects.continuous import hedges_g
+    from metamiq.effects.dropout import dropout_counts
+    from metamiq.effects.measures import effect_sizes
     from metamiq.effects.trials import excluded_trials, trial_effects
     from metamiq.errors import ConvergenceError, DataError
     from metamiq.pooling import batch
     from metamiq.pooling.bounded import random_effects_bounded
+    from metamiq.pooling.counts import mantel_haenszel, peto
     from metamiq.pooling.models import fixed_effect, random_effects
     from metamiq.pooling.regression import meta_regression, screen_moderators
     from metamiq.pooling.subgroups import subgroups
@@ -27,11 +32,17 @@ __version__ = "0.1.0"
 _HOME = {
     "ConvergenceError": "errors",
     "DataError": "errors",
+    "audit": "audit",
     "available_datasets": "datasets",
+    "dropout_counts": "effects.dropout",
+    "effect_sizes": "effects.measures",
     "excluded_trials": "effects.trials",
     "fixed_effect": "pooling.models",
+    "hedges_g": "effects.continuous",
     "load_dataset": "datasets",
+    "mantel_haenszel": "pooling.counts",
     "meta_regression": "pooling.regression",
+    "peto": "pooling.counts",
     "random_effects": "pooling.models",
     "random_effects_bounded": "pooling.bounded",
     "read_dataset": "datasets",
@@ -40,7 +51,7 @@ _HOME = {
     "subgroups": "pooling.subgroups",
     "trial_effects": "effects.trials",
 }
-_MODULES = {"batch": "pooling.batch"}
+_MODULES = {"batch": "pooling.batch", "plots": "plots"}
 
 __all__ = sorted([*_HOME, *_MODULES, "__version__"])
 

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, special
 
+from metamiq.effects.trials import bounds_statement
 from metamiq.errors import ConvergenceError, DataError
 from metamiq.pooling import bounded_likelihood as likelihood
 from metamiq.pooling.bounded_likelihood import Rows
@@ -17,8 +18,6 @@ from metamiq.pooling.heterogeneity import Interval, h2_from_tau2, i2_from_tau2
 from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.wls import Array, fit, tables
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
-
-BASIS = "a two-sided 5% t test at the end of treatment with these arm sizes"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -77,13 +76,9 @@ class BoundedFit:
     @property
     def basis(self) -> str:
         """One line on what the bounds rest on."""
-        if self.k_bounds == 0:
-            return f"All {self.k} rows are points."
-        assumed = 0
-        if "n_source" in self.frame:
-            assumed = int(((self.frame["n_source"] == "assumed").to_numpy() & ~self.is_point).sum())
-        tail = f"; arm sizes of {assumed} of them are assumed" if assumed else ""
-        return f"{self.k_bounds} of {self.k} rows are bounds: they rest on {BASIS}{tail}."
+        if {"kind", "n_source", "domain"} <= set(self.frame.columns):
+            return bounds_statement(self.frame)
+        return f"{self.k_bounds} of {self.k} rows are bounds, as given in yi_low and yi_high."
 
     def _theta(self) -> Array:
         return np.append(self.beta, self.tau2)[None]
