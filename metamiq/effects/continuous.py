@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from metamiq.effects.correction import small_sample_correction
 from metamiq.effects.records import (
@@ -14,11 +11,9 @@ from metamiq.effects.records import (
     FloatArray,
     Rules,
     as_effects,
-    check_level,
     float_arrays,
     one_of,
 )
-from metamiq.tails import critical_value
 
 SMD_VTYPES = ("AV", "LS", "LS2", "UB")
 
@@ -46,9 +41,10 @@ def smd_variance(g: FloatArray, J: FloatArray, n1i: FloatArray, n2i: FloatArray,
     return np.asarray(inverse + mean_g**2 / (2.0 * total))
 
 
-def _two_groups(
+def two_groups(
     m1i: ArrayLike, sd1i: ArrayLike, n1i: ArrayLike, m2i: ArrayLike, sd2i: ArrayLike, n2i: ArrayLike
 ) -> tuple[FloatArray, ...]:
+    """Check the six numbers of two groups and give them back as arrays of one shape."""
     a = float_arrays(m1i=m1i, sd1i=sd1i, n1i=n1i, m2i=m2i, sd2i=sd2i, n2i=n2i)
     Rules(a).positive("sd1i", "sd2i").at_least(2, "n1i", "n2i").check()
     return tuple(a.values())
@@ -111,7 +107,7 @@ def hedges_g(
     >>> print(f"{yi:.4f} {vi:.4f}")
     0.0945 0.0334
     """
-    m1, sd1, n1, m2, sd2, n2 = _two_groups(m1i, sd1i, n1i, m2i, sd2i, n2i)
+    m1, sd1, n1, m2, sd2, n2 = two_groups(m1i, sd1i, n1i, m2i, sd2i, n2i)
     m = n1 + n2 - 2.0
     pooled = np.sqrt(((n1 - 1.0) * sd1**2 + (n2 - 1.0) * sd2**2) / m)
     J = small_sample_correction(m, correction)
@@ -164,7 +160,7 @@ def smd_heteroscedastic(
     >>> print(f"{yi:.4f} {vi:.4f}")
     -0.3553 0.0132
     """
-    m1, sd1, n1, m2, sd2, n2 = _two_groups(m1i, sd1i, n1i, m2i, sd2i, n2i)
+    m1, sd1, n1, m2, sd2, n2 = two_groups(m1i, sd1i, n1i, m2i, sd2i, n2i)
     s2 = (sd1**2 + sd2**2) / 2.0
     g = small_sample_correction(n1 + n2 - 2.0, correction) * (m1 - m2) / np.sqrt(s2)
     spread = (sd1**4 / (n1 - 1.0) + sd2**4 / (n2 - 1.0)) / (8.0 * s2**2)
@@ -201,7 +197,8 @@ def glass_delta(
     Returns
     -------
     EffectSizes
-        In SDs of group 2; positive when group 1 has the larger mean.
+        In SDs of group 2; positive when group 1 has the larger mean. NaN where n2i is 2, for which J is
+        undefined.
 
     Raises
     ------
@@ -223,7 +220,7 @@ def glass_delta(
     if heteroscedastic:
         named["sd1i"] = sd1i
     a = float_arrays(**named)
-    rules = Rules(a).positive("sd2i").at_least(3, "n2i").at_least(2, "n1i")
+    rules = Rules(a).positive("sd2i").at_least(2, "n1i", "n2i")
     if heteroscedastic:
         rules.positive("sd1i")
     rules.check()
@@ -232,192 +229,3 @@ def glass_delta(
     if heteroscedastic:
         return as_effects(g, a["sd1i"] ** 2 / (sd2**2 * (n1 - 1.0)) + 1.0 / (n2 - 1.0) + g**2 / (2.0 * (n2 - 1.0)))
     return as_effects(g, 1.0 / n1 + 1.0 / n2 + g**2 / (2.0 * n2))
-
-
-def mean_difference(
-    m1i: ArrayLike,
-    sd1i: ArrayLike,
-    n1i: ArrayLike,
-    m2i: ArrayLike,
-    sd2i: ArrayLike,
-    n2i: ArrayLike,
-    *,
-    vtype: str = "LS",
-) -> EffectSizes:
-    """Difference of two means in the units of the instrument (measure ``MD``).
-
-    m1i - m2i, with variance sd1i^2 / n1i + sd2i^2 / n2i (``LS``: the SDs may differ) or s^2 (1/n1i + 1/n2i)
-    with the pooled SD s (``HO``: equal variances).
-
-    Parameters
-    ----------
-    m1i, m2i, sd1i, sd2i, n1i, n2i : array_like, shape (k,)
-        As in `hedges_g`.
-    vtype : {"LS", "HO"}
-        Unequal or equal variances.
-
-    Returns
-    -------
-    EffectSizes
-        In the units of the instrument; positive when group 1 has the larger mean.
-
-    Raises
-    ------
-    DataError
-        As `hedges_g`.
-
-    Examples
-    --------
-    >>> yi, vi = mean_difference(55, 47, 155, 75, 64, 156)
-    >>> print(f"{yi:.1f} {vi:.4f}")
-    -20.0 40.5080
-    """
-    one_of("vtype", vtype, ("LS", "HO"))
-    m1, sd1, n1, m2, sd2, n2 = _two_groups(m1i, sd1i, n1i, m2i, sd2i, n2i)
-    if vtype == "HO":
-        pooled2 = ((n1 - 1.0) * sd1**2 + (n2 - 1.0) * sd2**2) / (n1 + n2 - 2.0)
-        return as_effects(m1 - m2, pooled2 * (1.0 / n1 + 1.0 / n2))
-    return as_effects(m1 - m2, sd1**2 / n1 + sd2**2 / n2)
-
-
-def log_ratio_of_means(
-    m1i: ArrayLike,
-    sd1i: ArrayLike,
-    n1i: ArrayLike,
-    m2i: ArrayLike,
-    sd2i: ArrayLike,
-    n2i: ArrayLike,
-    *,
-    correct: bool = True,
-) -> EffectSizes:
-    """Log of the ratio of two means (measure ``ROM``), for outcomes with a true zero.
-
-    With ui = sdi^2 / (ni mi^2) in each group: log(m1i / m2i) with variance u1 + u2; corrected for
-    small-sample bias log(m1i / m2i) + (u1 - u2) / 2 with variance u1 + u2 + (u1^2 + u2^2) / 2.
-
-    Parameters
-    ----------
-    m1i, m2i, sd1i, sd2i, n1i, n2i : array_like, shape (k,)
-        As in `hedges_g`; the two means must have the same sign and not be zero.
-    correct : bool
-        Correct the small-sample bias, as metafor 5.1 does. False gives the plain ratio of earlier versions.
-
-    Returns
-    -------
-    EffectSizes
-        A log ratio; positive when group 1 has the larger mean (in size).
-
-    Raises
-    ------
-    DataError
-        As `hedges_g`, and if the means differ in sign or one is zero.
-
-    References
-    ----------
-    Hedges, L. V., Gurevitch, J. & Curtis, P. S. (1999). Ecology, 80, 1150-1156. Lajeunesse, M. J. (2015).
-    Bias and correction for the log response ratio in ecological meta-analysis. Ecology, 96, 2056-2063.
-
-    Examples
-    --------
-    >>> yi, vi = log_ratio_of_means(6.8169, 1.7699820, 3, 3.9450, 1.1157970, 5, correct=False)
-    >>> print(f"{yi:.4f} {vi:.4f}")
-    0.5470 0.0385
-    """
-    a = float_arrays(m1i=m1i, sd1i=sd1i, n1i=n1i, m2i=m2i, sd2i=sd2i, n2i=n2i)
-    rules = Rules(a).positive("sd1i", "sd2i").at_least(2, "n1i", "n2i")
-    rules.need("m1i and m2i must have the same sign and not be 0", a["m1i"] * a["m2i"] > 0, "m1i", "m2i").check()
-    u1 = a["sd1i"] ** 2 / (a["n1i"] * a["m1i"] ** 2)
-    u2 = a["sd2i"] ** 2 / (a["n2i"] * a["m2i"] ** 2)
-    log_ratio = np.log(a["m1i"] / a["m2i"])
-    if not correct:
-        return as_effects(log_ratio, u1 + u2)
-    return as_effects(log_ratio + (u1 - u2) / 2.0, u1 + u2 + (u1**2 + u2**2) / 2.0)
-
-
-class EffectInterval(NamedTuple):
-    """Confidence limits of effect sizes."""
-
-    ci_low: FloatArray
-    ci_high: FloatArray
-
-
-def hedges_g_ci(
-    yi: ArrayLike,
-    n1i: ArrayLike,
-    n2i: ArrayLike,
-    *,
-    method: str = "exact",
-    level: float = 0.95,
-    vtype: str = "LS",
-    correction: str = "exact",
-) -> EffectInterval:
-    """Confidence interval for the standardised mean difference behind a single Hedges' g.
-
-    ``exact`` inverts the noncentral t distribution: with t = (g / J) / sqrt(1/n1i + 1/n2i), the limits are
-    sqrt(1/n1i + 1/n2i) times the noncentralities at which t is the (1 + level)/2 and (1 - level)/2 quantile.
-    ``normal`` is g plus and minus z sqrt(vi).
-
-    Parameters
-    ----------
-    yi : array_like, shape (k,)
-        Hedges' g, corrected as `correction` says.
-    n1i, n2i : array_like, shape (k,)
-        Participants analysed per group, >= 2.
-    method : {"exact", "normal"}
-        See above. The exact interval assumes normal data with one SD, nothing else.
-    level : float
-        Confidence level, 0.95 for 95%.
-    vtype : {"LS", "LS2", "UB"}
-        Variance formula of the normal interval.
-    correction : {"exact", "approx", "none"}
-        The form of J inside `yi`.
-
-    Returns
-    -------
-    EffectInterval
-        ``ci_low`` and ``ci_high``, without unit.
-
-    Raises
-    ------
-    DataError
-        If a value is missing or an n is below 2.
-
-    References
-    ----------
-    Hedges, L. V. & Olkin, I. (1985). Statistical Methods for Meta-Analysis, ch. 5. Steiger, J. H. & Fouladi,
-    R. T. (1997). Noncentrality interval estimation and the evaluation of statistical models.
-
-    Examples
-    --------
-    >>> low, high = hedges_g_ci(0.5, 20, 20)
-    >>> print(f"{low:.4f} {high:.4f}")
-    -0.1233 1.1372
-    """
-    one_of("method", method, ("exact", "normal"))
-    one_of("vtype", vtype, ("LS", "LS2", "UB"))
-    check_level(level)
-    a = float_arrays(yi=yi, n1i=n1i, n2i=n2i)
-    Rules(a).at_least(2, "n1i", "n2i").check()
-    g, n1, n2 = a["yi"], a["n1i"], a["n2i"]
-    J = small_sample_correction(n1 + n2 - 2.0, correction)
-    if method == "normal":
-        half = critical_value(level) * np.sqrt(smd_variance(g, J, n1, n2, vtype))
-        return EffectInterval((g - half)[()], (g + half)[()])
-    scale = np.sqrt(1.0 / n1 + 1.0 / n2)
-    t = g / J / scale
-    m = n1 + n2 - 2.0
-    low = scale * _noncentrality(m, (1.0 + level) / 2.0, t)
-    high = scale * _noncentrality(m, (1.0 - level) / 2.0, t)
-    return EffectInterval(low[()], high[()])
-
-
-def _noncentrality(dof: FloatArray, probability: float, t: FloatArray) -> FloatArray:
-    """Noncentrality at which P(T <= t) = probability, by bisection: the first falls as the second grows."""
-    # Beyond t +- 40 (1 + |t|/sqrt(dof)) the probability is 0 or 1 to double precision.
-    reach = 40.0 * (1.0 + np.abs(t) / np.sqrt(dof))
-    low, high = t - reach, t + reach
-    for _ in range(80):
-        middle = (low + high) / 2.0
-        above = special.nctdtr(dof, middle, t) > probability
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return np.asarray((low + high) / 2.0)

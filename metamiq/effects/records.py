@@ -146,3 +146,10 @@ def check_level(level: float) -> None:
     """Refuse a confidence level that is not a proportion."""
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1 (0.95 for 95%), not {level!r}.")
+
+
+def defined(yi: ArrayLike, vi: ArrayLike) -> EffectSizes:
+    """Give NaN for both numbers wherever either of them has no finite value."""
+    y, v = np.asarray(yi, dtype=np.float64), np.asarray(vi, dtype=np.float64)
+    usable = np.isfinite(y) & np.isfinite(v)
+    return as_effects(np.where(usable, y, np.nan), np.where(usable, v, np.nan))

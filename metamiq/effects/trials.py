@@ -14,15 +14,8 @@ from metamiq.effects.cells import Evidence, Record, number, records, text
 from metamiq.effects.choice import PRIMARY_RULE, PrimaryRule, choose_results
 from metamiq.effects.continuous import hedges_g
 from metamiq.effects.records import check_level, one_of
-from metamiq.effects.reported import (
-    ReportedEffect,
-    g_from_ci,
-    g_from_d,
-    g_from_f,
-    g_from_p,
-    g_from_se,
-    g_from_t,
-)
+from metamiq.effects.reported import ReportedEffect, g_from_f, g_from_p, g_from_t
+from metamiq.effects.reported_estimates import g_from_ci, g_from_d, g_from_se
 from metamiq.errors import DataError
 
 _TRIAL_COLUMNS = (
