@@ -55,7 +55,7 @@ binary <- list(
   landenberger2005 = with(dat.landenberger2005, data.frame(study, design, group, age, sessions, ai = n.cbt.rec, n1i = n.cbt.rec + n.cbt.non, ci = n.ctrl.rec, n2i = n.ctrl.rec + n.ctrl.non)),
   dorn2007 = with(dat.dorn2007, data.frame(study, year, days, visits, ai = x.a, n1i = n.a, ci = x.p, n2i = n.p)),
   viechtbauer2021 = with(dat.viechtbauer2021, data.frame(study = trial, dose, ai = xTi, n1i = nTi, ci = xCi, n2i = nCi)),
-  linde2005 = with(dat.linde2005[c(7:10, 13:25), ], data.frame(study = id, baseline, dosage, dosage_c = dosage - 34, baseline_c = baseline - 20, ai, n1i, ci, n2i)),
+  linde2005 = with(dat.linde2005[c(7:10, 13:25), ], data.frame(study = id, baseline, dosage, dosage_c = dosage * 7 / 1000 * duration - 34, baseline_c = baseline - 20, ai, n1i, ci, n2i)),
   clasp = elsewhere$clasp[[1]],
   laopaiboon2015 = dat.laopaiboon2015[c("author", "year", "ai", "n1i", "ci", "n2i")],
   li2007 = dat.li2007[c("id", "study", "year", "ai", "n1i", "ci", "n2i")],
