@@ -25,7 +25,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
 )
-_SEP_LINE = re.compile(r'"?sep=(.)"?\s*$', re.IGNORECASE)
+_SEP_LINE = re.compile(r'"?sep=([,;\t|])"?\s*$', re.IGNORECASE)
 
 
 class CsvTable(NamedTuple):
@@ -101,22 +101,11 @@ def read_csv_table(path: str | PathLike[str]) -> CsvTable:
     if sep_line:
         notes.append("first line 'sep=' skipped")
         records, lines = records[1:], lines[1:]
+    records, lines = _without_empty(records, lines, notes)
     if not records:
         raise FaultyDataError([Fault("a table must have a header and at least one row", "the file is empty", name)])
-    header, rows, row_lines = records[0], records[1:], lines[1:]
-    while header and header[-1] == "" and all(len(row) < len(header) or row[len(header) - 1] == "" for row in rows):
-        notes.append(f"empty column {len(header)} at the right edge skipped")
-        rows = [row[: len(header) - 1] if len(row) == len(header) else row for row in rows]
-        header = header[:-1]
-    if header[0] == "" and [row[0] for row in rows] in ([str(i + first) for i in range(len(rows))] for first in (0, 1)):
-        notes.append("unnamed first column skipped: it only counts the rows")
-        header, rows = header[1:], [row[1:] for row in rows]
-    filled = [any(row) for row in rows]
-    if not all(filled):
-        empty = [str(line) for line, full in zip(row_lines, filled, strict=True) if not full]
-        notes.append(f"empty rows skipped (line {', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''})")
-        rows = [row for row, full in zip(rows, filled, strict=True) if full]
-        row_lines = [line for line, full in zip(row_lines, filled, strict=True) if full]
+    header, rows = _without_margins(records[0], records[1:], notes)
+    row_lines = lines[1:]
     faults = _header_faults(header, lines[0], name) + _row_faults(header, rows, row_lines, name)
     if not rows:
         faults.append(
@@ -210,6 +199,29 @@ def _csv_fault(error: str, name: str, line: int) -> Fault:
         return Fault(rule, "one is longer", name, line, advice="Check for a quote that is never closed.")
     rule = "cells must be quoted as CSV asks: a whole cell in double quotes, a quote inside doubled"
     return Fault(rule, f"this row is not ({error})", name, line, advice="Check the quotes in this row.")
+
+
+def _without_empty(records: list[list[str]], lines: list[int], notes: list[str]) -> tuple[list[list[str]], list[int]]:
+    """Leave out rows whose cells are all empty, as spreadsheets leave them."""
+    empty = [str(line) for record, line in zip(records, lines, strict=True) if not any(record)]
+    if not empty:
+        return records, lines
+    notes.append(f"empty rows skipped (line {', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''})")
+    kept = [(record, line) for record, line in zip(records, lines, strict=True) if any(record)]
+    return [record for record, _ in kept], [line for _, line in kept]
+
+
+def _without_margins(header: list[str], rows: list[list[str]], notes: list[str]) -> tuple[list[str], list[list[str]]]:
+    """Leave out unnamed columns that hold nothing of their own: empty ones on the right, row numbers on the left."""
+    while header[-1] == "" and all(len(row) < len(header) or row[len(header) - 1] == "" for row in rows):
+        notes.append(f"empty column {len(header)} at the right edge skipped")
+        rows = [row[:-1] if len(row) == len(header) else row for row in rows]
+        header = header[:-1]
+    counts = ([str(i + first) for i in range(len(rows))] for first in (0, 1))
+    if rows and header[0] == "" and [row[0] for row in rows] in counts:
+        notes.append("unnamed first column skipped: it only counts the rows")
+        header, rows = header[1:], [row[1:] for row in rows]
+    return header, rows
 
 
 def _header_faults(header: list[str], line: int, name: str) -> list[Fault]:

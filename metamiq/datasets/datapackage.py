@@ -140,7 +140,7 @@ def _resource(
     schema_before = before.get("schema", {})
     fields_before = {field["name"]: field for field in schema_before.get("fields", []) if "name" in field}
     header = [str(name) for name in cells.frame]
-    key = [column for column in model.KEY if column in header] or _listed(schema_before.get("primaryKey", []))
+    key = list(model.KEY) or _listed(schema_before.get("primaryKey", [])) or _natural_key(cells)
     fields = []
     for name in header:
         field = dict(fields_before.get(name, {}))
@@ -196,6 +196,14 @@ def _ordered(field: dict[str, Any]) -> dict[str, Any]:
     """The same field with its properties in one order, so that rebuilding changes nothing."""
     first = [key for key in ("name", "type", "description", "unit", "constraints") if key in field]
     return {key: field[key] for key in (*first, *sorted(set(field) - set(first)))}
+
+
+def _natural_key(cells: CsvTable) -> list[str]:
+    """The key of a table whose model names none: trial_id or study, if it tells all rows apart."""
+    for column in ("trial_id", "study"):
+        if column in cells.frame and cells.frame[column].is_unique and (cells.frame[column] != "").all():
+            return [column]
+    return []
 
 
 def _listed(key: str | list[str]) -> list[str]:

@@ -56,7 +56,7 @@ def reference_faults(tables: Mapping[str, Source]) -> list[Fault]:
                 came = f"trial {row['trial_id']!r} has {other!r}"
                 rule = "overlaps_with must be a trial_id of trials.csv"
                 faults.append(Fault(rule, came, trials.file, line, row["trial_id"], "overlaps_with", _near(other, ids)))
-    for name in ("results", "dropout"):
+    for name, sizes in (("results", ("n_mi", "n_cbt")), ("dropout", ("n",))):
         if name not in tables:
             continue
         table = tables[name]
@@ -70,12 +70,12 @@ def reference_faults(tables: Mapping[str, Source]) -> list[Fault]:
                 )
                 continue
             total = totals[trial]
-            for column in ("n_mi", "n_cbt", "n"):
+            for column in sizes:
                 size = float(row.get(column, np.nan))
                 if size > total:  # false when either is not known
-                    rule = f"{column} must not exceed the size of its trial ({total:g})"
+                    rule = f"{column} must not exceed the size of its trial ({total:.10g})"
                     advice = "Check both sizes against their source."
-                    faults.append(Fault(rule, f"{who} has {size:g}", table.file, line, trial, column, advice))
+                    faults.append(Fault(rule, f"{who} has {size:.10g}", table.file, line, trial, column, advice))
     return faults
 
 

@@ -240,9 +240,9 @@ class ResultRow(Row):
                 yield Problem(column, rule, "it is empty", advice)
         if self.report in ("F", "odds_ratio") and self.value is not None and self.value < 0:
             rule = f"value must not be negative when report is {self.report!r}"
-            yield Problem("value", rule, f"it is {self.value:g}", "Check it against its source.")
+            yield Problem("value", rule, f"it is {self.value:.10g}", "Check it against its source.")
         if self.ci_low is not None and self.ci_high is not None and self.ci_low >= self.ci_high:
-            came = f"they are {self.ci_low:g} and {self.ci_high:g}"
+            came = f"they are {self.ci_low:.10g} and {self.ci_high:.10g}"
             yield Problem("ci_low", "ci_low must be below ci_high", came, "Check whether they are swapped.")
 
 
@@ -267,7 +267,7 @@ class DropoutRow(Row):
     def problems(self) -> Iterator[Problem]:
         """No more drop out than there are."""
         if self.n is not None and self.dropouts is not None and self.dropouts > self.n:
-            came = f"dropouts is {self.dropouts} and n is {self.n}"
+            came = f"dropouts is {self.dropouts:.10g} and n is {self.n:.10g}"
             yield Problem("dropouts", "dropouts must not exceed n", came, "Check both against their source.")
         if self.n is None and self.dropouts is not None:
             yield Problem("n", "n must be filled when dropouts is", "it is empty", "Fill it from the source.")
@@ -293,8 +293,10 @@ def _arms_fit(n_mi: int | None, n_cbt: int | None, n_total: int | None) -> Itera
     for column, size in (("n_mi", n_mi), ("n_cbt", n_cbt)):
         if size is not None and size > n_total:
             rule = f"{column} must not exceed n_total"
-            yield Problem(column, rule, f"{column} is {size} and n_total is {n_total}", advice)
+            yield Problem(column, rule, f"{column} is {size:.10g} and n_total is {n_total:.10g}", advice)
             return
     if n_mi is not None and n_cbt is not None and n_mi + n_cbt > n_total:
         rule = "n_mi + n_cbt must not exceed n_total"
-        yield Problem("n_total", rule, f"{n_mi} + {n_cbt} = {n_mi + n_cbt} and n_total is {n_total}", advice)
+        yield Problem(
+            "n_total", rule, f"{n_mi:.10g} + {n_cbt:.10g} = {n_mi + n_cbt:.10g} and n_total is {n_total:.10g}", advice
+        )

@@ -17,7 +17,7 @@ _ZERO_FIRST = re.compile(r"0\d+", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 #: What R writes for a missing value; read as missing in columns of numbers, and noted.
 MISSING_WORDS = frozenset({"NA"})
-#: Integers up to here survive as float64 and as int64 alike.
+#: Integers below this survive as float64 and as int64 alike.
 _EXACT = 2**53
 
 
@@ -79,7 +79,7 @@ def _all_numbers(cells: Sequence[str]) -> bool:
 def number_column(values: Sequence[float | None], cells: Sequence[str]) -> pd.Series:
     """A column of numbers: int64 when every cell is filled and written as a whole number, otherwise float64."""
     if cells and all(
-        value is not None and abs(value) <= _EXACT and _WHOLE.fullmatch(plain(cell))
+        value is not None and abs(value) < _EXACT and _WHOLE.fullmatch(plain(cell))
         for value, cell in zip(values, cells, strict=True)
     ):
         return pd.Series([int(value) for value in values if value is not None], dtype=np.int64)

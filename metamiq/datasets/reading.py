@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -61,7 +60,7 @@ class Dataset:
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:
         """The five tables by name."""
-        return MappingProxyType({table: getattr(self, table) for table in TABLES})
+        return {table: getattr(self, table) for table in TABLES}
 
     def where(self, table: str, index: int) -> str:
         """File and line of a row.
@@ -170,7 +169,7 @@ def read_dataset(folder: str | PathLike[str]) -> Dataset:
         if not checked.faults:
             sources[table] = Source(checked.frame, file, cells.lines)
             faults += duplicate_faults(sources[table], models[table].KEY)
-            unknown = [str(name) for name in checked.frame if name not in columns_of(models[table])]
+            unknown = sorted(str(name) for name in checked.frame if name not in columns_of(models[table]))
             if unknown and is_evidence:
                 notes.append(f"{table}.csv: columns kept that the dictionary does not know: {', '.join(unknown)}")
     if is_evidence and "trials" in sources:
@@ -182,7 +181,7 @@ def read_dataset(folder: str | PathLike[str]) -> Dataset:
         table: _complete(sources[table].frame if table in sources else None, models[table], fill[table])
         for table in TABLES
     }
-    lines = MappingProxyType({table: tuple(source.lines) for table, source in sources.items()})
+    lines = {table: tuple(source.lines) for table, source in sources.items()}
     return Dataset(name=path.resolve().name, path=path, notes=tuple(notes), lines=lines, **frames)
 
 

@@ -30,19 +30,31 @@ class StudyRow(Row):
     )
     note: Text = Field(None, description="What a reader of the row must know.")
 
-    m1i: Number = Field(None, description="Mean of group 1.")
+    m1i: Number = Field(
+        None, description="Mean of group 1; of one group measured twice, the mean from which m2i is taken."
+    )
     sd1i: Positive = Field(None, description="Standard deviation in group 1, not the standard error.")
     n1i: GroupSize = Field(None, description="Participants in group 1.")
     m2i: Number = Field(None, description="Mean of group 2.")
     sd2i: Positive = Field(None, description="Standard deviation in group 2, not the standard error.")
     n2i: GroupSize = Field(None, description="Participants in group 2.")
 
+    m1i_pre: Number = Field(None, description="Mean of group 1 before treatment.")
+    m1i_post: Number = Field(None, description="Mean of group 1 after treatment.")
+    sd1i_pre: Positive = Field(None, description="Standard deviation in group 1 before treatment.")
+    sd1i_post: Positive = Field(None, description="Standard deviation in group 1 after treatment.")
+    m2i_pre: Number = Field(None, description="Mean of group 2 before treatment.")
+    m2i_post: Number = Field(None, description="Mean of group 2 after treatment.")
+    sd2i_pre: Positive = Field(None, description="Standard deviation in group 2 before treatment.")
+    sd2i_post: Positive = Field(None, description="Standard deviation in group 2 after treatment.")
+
     ai: Events = Field(None, description="Events in group 1.")
     bi: Events = Field(None, description="Participants without event in group 1.")
     ci: Events = Field(None, description="Events in group 2.")
     di: Events = Field(None, description="Participants without event in group 2.")
 
-    ri: Correlation = Field(None, description="Correlation coefficient.")
+    ri: Correlation = Field(None, description="Correlation; with means at two times, that between the times.")
+    xi: Events = Field(None, description="Events in the row's only group.")
     ni: GroupSize = Field(None, description="Participants in the row's only group.")
     ti: Number = Field(None, description="t statistic; positive when group 1 is higher.")
     pi: Annotated[float | None, Field(ge=0, le=1)] = Field(None, description="Two-sided p-value.")
@@ -65,19 +77,22 @@ class StudyRow(Row):
         for group, event, other, events, others, size, sd in groups:
             name = f"n{group}i"
             if size is not None and sd is not None and size < 2:
-                came = f"{name} is {size:g}"
+                came = f"{name} is {size:.10g}"
                 yield Problem(name, f"{name} must be at least 2 when sd{group}i is filled", came, check)
             if size is not None and events is not None and events > size:
                 yield Problem(
-                    event, f"{event} must not exceed {name}", f"{event} is {events:g} and {name} is {size:g}", check
+                    event,
+                    f"{event} must not exceed {name}",
+                    f"{event} is {events:.10g} and {name} is {size:.10g}",
+                    check,
                 )
             elif size is not None and events is not None and others is not None and abs(events + others - size) > 1e-6:
-                came = f"{events:g} + {others:g} = {events + others:g} and {name} is {size:g}"
+                came = f"{events:.10g} + {others:.10g} = {events + others:.10g} and {name} is {size:.10g}"
                 yield Problem(name, f"{event} + {other} must equal {name}", came, check)
         for low, high in (("ci_low", "ci_high"), ("yi_low", "yi_high")):
             lower, upper = getattr(self, low), getattr(self, high)
             if lower is not None and upper is not None and lower >= upper:
-                came = f"they are {lower:g} and {upper:g}"
+                came = f"they are {lower:.10g} and {upper:.10g}"
                 yield Problem(low, f"{low} must be below {high}", came, "Check whether they are swapped.")
 
 

@@ -202,9 +202,7 @@ def _row_faults(
             shown = cell if name in cells and is_number(cell, ".") else quoted(cell)
             came = f"{who} has {shown}" if cell else f"it is empty for {who}"
             faults.append(Fault(rule, came, file, line, trial, name, advice))
-    good = {name: value for name, value in row.items() if name not in bad}
-    for missing in columns_of(model):
-        good.setdefault(missing, None)
+    good = {name: None if name in bad else row.get(name) for name in columns_of(model)}
     for problem in model.model_construct(**good).problems():
         if problem.column not in bad:
             came = f"for {who} {problem.came}"
