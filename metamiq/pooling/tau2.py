@@ -26,9 +26,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+from scipy import optimize, special
 
 from metamiq.errors import ConvergenceError, DataError
+from metamiq.pooling.quadratic_form import tails
 from metamiq.pooling.wls import Array, Fit, Tables, dot, fit, fit_tau2, row_sum, tables
 
 
@@ -331,10 +332,62 @@ def general_q(yi: ArrayLike, vi: ArrayLike, X: ArrayLike | None = None, *, weigh
     0.1233
     """
     t = tables(yi, vi, X)
+    return _like_input(_positive(_general_q(t, _checked_weights(weights, t)).tau2(), t), yi)
+
+
+def general_q_median(
+    yi: ArrayLike, vi: ArrayLike, X: ArrayLike | None = None, *, weights: ArrayLike | None = None
+) -> float:
+    """The median-unbiased generalised Q estimator (GENQM): tau2 at which the observed Q_a is the median of its law.
+
+    Parameters
+    ----------
+    yi, vi : array_like, shape (k,)
+        Effect sizes and sampling variances of one table.
+    X : array_like, shape (k, p), optional
+        Design with its intercept column.
+    weights : array_like, shape (k,), optional
+        Weights a of Q_a, > 0; 1 / vi by default.
+
+    Returns
+    -------
+    float
+        0 when Q_a is below its median at tau2 = 0; NaN when k - p is 0 or X has not full rank.
+
+    References
+    ----------
+    Viechtbauer (2021), European Congress of Methodology; the distribution of Q_a: Jackson (2013).
+
+    Examples
+    --------
+    >>> print(f"{general_q_median([0.1, 0.5, 0.9], [0.04, 0.02, 0.05]):.4f}")
+    0.1461
+    """
+    t = tables(yi, vi, X)
+    a = 1.0 / t.vi if weights is None else _checked_weights(weights, t)
+    observed = float(fit(t, a).yPy()[0])
+    if t.dof[0] <= 0 or np.isnan(observed):
+        return np.nan
+    x = np.ones((t.yi.shape[1], 1)) if t.X is None else t.X[0]
+
+    def excess(tau2: float) -> float:
+        return 0.5 - tails(observed, a[0], t.vi[0] + tau2, x).upper
+
+    if excess(0.0) <= 0:
+        return 0.0
+    high = float(t.vi.max())
+    while excess(high) > 0:
+        high *= 4.0
+    return float(optimize.brentq(excess, 0.0, high, xtol=1e-300, rtol=8.9e-16))
+
+
+def _checked_weights(weights: ArrayLike, t: Tables) -> Array:
     a = np.atleast_2d(np.asarray(weights, dtype=float))
+    if a.shape[1] != t.yi.shape[1]:
+        raise DataError(f"weights must have one value per effect size ({t.yi.shape[1]}), but {a.shape[1]} came.")
     if not (np.isfinite(a).all() and (a > 0).all()):
         raise DataError("weights must be finite and greater than 0. Leave out rows that should not count.")
-    return _like_input(_positive(_general_q(t, a).tau2(), t), yi)
+    return a
 
 
 def _like_input(result: Array, yi: ArrayLike) -> Array | float:

@@ -1,4 +1,4 @@
-# Writes univariate_extra.json: intervals for the residual tau2 of meta-regressions, and higher and lower levels.
+# Writes univariate_extra.json: intervals for the residual tau2 of meta-regressions, at two levels.
 source("common.R")
 
 MODELS <- list(
@@ -19,16 +19,14 @@ one_model <- function(model) {
     fit <- tight(function(control) rma(table$yi, table$vi, mods = X, intercept = FALSE, method = method, level = 100 * level, control = control), scale)
     ci <- tryCatch(confint(fit, type = kind, control = list(tol = scale * 1e-12, tau2.max = 1e5 * scale, maxiter = 1e5))$random, error = function(e) NULL)
     if (is.null(ci)) next
-    out[[length(out) + 1]] <- list(
-      id = paste(id, kind, method, level, sep = "-"), table = id, formula = model[[2]], interval = kind, method = method, level = level,
-      yi = I(vec(table$yi)), vi = I(vec(table$vi)), X = lapply(seq_len(nrow(X)), function(i) I(vec(X[i, ]))),
-      call = sprintf("confint(rma(yi, vi, mods = X, method='%s', level=%g), type='%s')", method, 100 * level, kind),
-      tau2_low = ci["tau^2", 2], tau2_high = ci["tau^2", 3]
-    )
+    out[[length(out) + 1]] <- list(interval = kind, method = method, level = level, tau2_low = ci["tau^2", 2], tau2_high = ci["tau^2", 3])
   }
-  out
+  list(
+    id = id, table = id, formula = model[[2]], call = "confint(rma(yi, vi, mods = X, method=, level=), type=)",
+    yi = I(vec(table$yi)), vi = I(vec(table$vi)), columns = lapply(seq_len(ncol(X)), function(j) I(vec(X[, j]))), intervals = out
+  )
 }
 
-write_cases("intervals for the residual tau2 of meta-regressions", do.call(c, lapply(MODELS, one_model)), "univariate_extra.json", list(
+write_cases("intervals for the residual tau2 of meta-regressions", lapply(MODELS, one_model), "univariate_extra.json", list(
   iterative = 1e-6, note = "Ends are roots found to 1e-12 of the mean vi; ends at 0 are exact."
 ))
