@@ -293,7 +293,7 @@ def test_all_faults_of_all_files_come_at_once(tmp_path):
     folder = dataset(
         tmp_path,
         trials=edited(edited(TRIALS, "GAD", "fear"), ",60,", ",sixty,"),
-        results=edited(RESULTS, "0.40,,20", "0.40,2,1"),
+        results=edited(edited(RESULTS, "0.40,,20", "0.40,2,1"), "bb2012,symptoms", "zz,symptoms"),
         dropout=edited(DROPOUT, "mi,20,2", "mi,20,22"),
         claims="claim_id,quantity,reported,source\n",
     )
@@ -304,6 +304,7 @@ def test_all_faults_of_all_files_come_at_once(tmp_path):
         ("trials.csv", 3, "n_total"),
         ("results.csv", 2, "p"),
         ("results.csv", 2, "n_mi"),
+        ("results.csv", 3, "trial_id"),
         ("dropout.csv", 2, "dropouts"),
         ("claims.csv", 1, None),
     }

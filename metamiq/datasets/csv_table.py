@@ -41,12 +41,15 @@ class CsvTable(NamedTuple):
         What was noticed about the dialect; empty for plain UTF-8 with commas.
     separator : str
         The character between cells.
+    header_line : int
+        Line of the file on which the header starts.
     """
 
     frame: pd.DataFrame
     lines: tuple[int, ...]
     notes: tuple[str, ...]
     separator: str
+    header_line: int
 
 
 def read_csv_table(path: str | PathLike[str]) -> CsvTable:
@@ -123,7 +126,7 @@ def read_csv_table(path: str | PathLike[str]) -> CsvTable:
     frame = pd.DataFrame(
         {column: pd.Series(cells, dtype=object) for column, cells in zip(header, columns, strict=True)}
     )
-    return CsvTable(frame, tuple(row_lines), tuple(notes), separator)
+    return CsvTable(frame, tuple(row_lines), tuple(notes), separator, lines[0])
 
 
 def _load(file: Path, name: str) -> bytes:

@@ -15,7 +15,7 @@ from metamiq.datasets.validate import name_row
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A checked table with what a message needs: its file and the line of each row."""
+    """A typed table with what a message needs: its file and the line of each row."""
 
     frame: pd.DataFrame
     file: str
@@ -30,7 +30,7 @@ def duplicate_faults(table: Source, key: Sequence[str]) -> list[Fault]:
     faults = []
     for row, line in zip(table.frame.to_dict("records"), table.lines, strict=True):
         value = tuple(row[column] for column in key)
-        if None in value:  # an optional key that is not given identifies nothing
+        if None in value:  # reported already, as a cell that must be filled
             continue
         if value in seen:
             rule = f"{' + '.join(key)} must differ from row to row"
@@ -46,6 +46,8 @@ def duplicate_faults(table: Source, key: Sequence[str]) -> list[Fault]:
 def reference_faults(tables: Mapping[str, Source]) -> list[Fault]:
     """Keys that name no trial, and rows with more people than their trial has."""
     trials = tables["trials"]
+    if "trial_id" not in trials.frame:
+        return []
     totals = _totals(trials.frame)
     ids = sorted(totals)
     faults = []
@@ -57,11 +59,13 @@ def reference_faults(tables: Mapping[str, Source]) -> list[Fault]:
                 rule = "overlaps_with must be a trial_id of trials.csv"
                 faults.append(Fault(rule, came, trials.file, line, row["trial_id"], "overlaps_with", _near(other, ids)))
     for name, sizes in (("results", ("n_mi", "n_cbt")), ("dropout", ("n",))):
-        if name not in tables:
+        if name not in tables or "trial_id" not in tables[name].frame:
             continue
         table = tables[name]
         for row, line in zip(table.frame.to_dict("records"), table.lines, strict=True):
             trial = row["trial_id"]
+            if trial is None:
+                continue
             who, _ = name_row({str(column): cell for column, cell in row.items()}, line)
             if trial not in totals:
                 rule = "trial_id must be a trial_id of trials.csv"
@@ -86,7 +90,7 @@ def _totals(trials: pd.DataFrame) -> dict[str, float]:
         for column in ("n_total", "n_mi", "n_cbt")
     }
     total = sizes["n_total"].fillna(sizes["n_mi"] + sizes["n_cbt"])
-    return dict(zip(trials["trial_id"], total, strict=True))
+    return {trial: size for trial, size in zip(trials["trial_id"], total, strict=True) if trial is not None}
 
 
 def _near(value: str, ids: Iterable[str]) -> str:

@@ -166,12 +166,13 @@ def read_dataset(folder: str | PathLike[str]) -> Dataset:
         checked = check_rows(cells, models[table], file)
         faults += checked.faults
         notes += [f"{table}.csv: {note}" for note in (*cells.notes, *checked.notes)]
-        if not checked.faults:
-            sources[table] = Source(checked.frame, file, cells.lines)
-            faults += duplicate_faults(sources[table], models[table].KEY)
-            unknown = sorted(str(name) for name in checked.frame if name not in columns_of(models[table]))
-            if unknown and is_evidence:
-                notes.append(f"{table}.csv: columns kept that the dictionary does not know: {', '.join(unknown)}")
+        if checked.frame is None:
+            continue
+        sources[table] = Source(checked.frame, file, cells.lines)
+        faults += duplicate_faults(sources[table], models[table].KEY)
+        unknown = sorted(str(name) for name in checked.frame if name not in columns_of(models[table]))
+        if unknown and is_evidence:
+            notes.append(f"{table}.csv: columns kept that the dictionary does not know: {', '.join(unknown)}")
     if is_evidence and "trials" in sources:
         faults += reference_faults(sources)
     if faults:

@@ -79,7 +79,7 @@ def read_table(path: str | PathLike[str], *, columns: Mapping[str, str] | None =
     spelled = {ours: name for name, ours in renamed.items() if ours != name}
     table.frame.columns = pd.Index(after)
     checked = check_rows(table, StudyRow, file)
-    if checked.faults:
+    if checked.faults or checked.frame is None:
         raise FaultyDataError(
             replace(fault, rule=f"{fault.rule} ({fault.column} is the column {spelled[fault.column]!r})")
             if fault.column in spelled

@@ -36,15 +36,16 @@ class Checked:
 
     Attributes
     ----------
-    frame : DataFrame
-        Columns of the file in its order, typed.
+    frame : DataFrame or None
+        Columns of the file in its order, typed; a cell that is at fault is missing. None when the cells could not be
+        understood at all.
     faults : list of Fault
         Everything that is wrong with it.
     notes : list of str
         What was noticed and is not wrong.
     """
 
-    frame: pd.DataFrame
+    frame: pd.DataFrame | None
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -83,11 +84,12 @@ def check_rows(table: CsvTable, model: type[Row], file: str) -> Checked:
     Returns
     -------
     Checked
-        The typed table, or the faults for which it must not be used.
+        The typed table, and the faults for which it must not be used.
     """
     known = columns_of(model)
     cells: dict[str, list[str]] = {str(name): table.frame[name].tolist() for name in table.frame}
-    result = Checked(table.frame, _header_faults(cells, known, file, table.lines))
+    faults, lost = _header_faults(cells, known, file, table.header_line)
+    result = Checked(None, faults)
     numeric = {name for name in cells if name in known and known[name].is_number}
     mark = decimal_mark(cells, numeric, table.separator)
     if mark is None:
@@ -134,12 +136,9 @@ def check_rows(table: CsvTable, model: type[Row], file: str) -> Checked:
             f"'NA' read as missing in {missing_words} cell{'s' if missing_words > 1 else ''} of numbers"
         )
 
-    absent = {column.name for column in known.values() if column.required and column.name not in cells}
     for position, line in enumerate(table.lines):
         row = {name: column[position] for name, column in values.items() if column[position] is not None}
-        result.faults += _row_faults(model, row, cells, position, line, file, bad[position] | absent)
-    if result.faults:
-        return result
+        result.faults += _row_faults(model, row, cells, position, line, file, bad[position] | lost)
     result.frame = pd.DataFrame(
         {
             name: number_column(values[name], column)
@@ -152,24 +151,27 @@ def check_rows(table: CsvTable, model: type[Row], file: str) -> Checked:
 
 
 def _header_faults(
-    cells: Mapping[str, object], known: Mapping[str, Column], file: str, lines: Sequence[int]
-) -> list[Fault]:
+    cells: Mapping[str, object], known: Mapping[str, Column], file: str, line: int
+) -> tuple[list[Fault], set[str]]:
+    """Faults of the header, and the known columns that cannot be read because of them."""
     faults = []
+    lost = set()
     unknown = [name for name in cells if name not in known]
     needs = any(column.required for column in known.values())  # a table that needs no column may name any as it likes
     for name in unknown if needs else ():
-        same = [column for column in known if column == re.sub(r"[ -]", "_", name.casefold())]
-        if same and same[0] not in cells:
-            rule, came = f"the column must be named {same[0]!r}", f"the header has {name!r}"
-            faults.append(Fault(rule, came, file, 1, column=name, advice="Rename it."))
-    renamed = {fault.rule for fault in faults}
+        meant = re.sub(r"[ -]", "_", name.casefold())
+        if meant in known and meant not in cells:
+            lost.add(meant)
+            rule, came = f"the column must be named {meant!r}", f"the header has {name!r}"
+            faults.append(Fault(rule, came, file, line, column=meant, advice="Rename it."))
     for column in known.values():
-        if column.required and column.name not in cells and f"the column must be named {column.name!r}" not in renamed:
+        if column.required and column.name not in cells and column.name not in lost:
+            lost.add(column.name)
             close = difflib.get_close_matches(column.name, unknown, n=1)
             advice = f"Did you mean it by {close[0]!r}?" if close else f"Add it: {column.description}"
             rule = f"the table must have the column {column.name!r}"
-            faults.append(Fault(rule, "the header lacks it", file, 1, column=column.name, advice=advice))
-    return faults
+            faults.append(Fault(rule, "the header lacks it", file, line, column=column.name, advice=advice))
+    return faults, lost
 
 
 def _row_faults(
