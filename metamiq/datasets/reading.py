@@ -98,7 +98,7 @@ class Dataset:
         if "role" in self.trials:
             counts[0] += f" ({int((self.trials['role'] == 'candidate').sum())} candidates)"
         else:
-            counts[0] = f"{len(self.trials)} rows of studies"
+            counts[0] = f"study table of {len(self.trials)} rows"
         counts += [f"{len(frame)} {table}" for table, frame in self.tables.items() if table != "trials" and len(frame)]
         return f"Dataset {self.name!r}: {', '.join(counts)}"
 
