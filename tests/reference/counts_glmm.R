@@ -2,7 +2,7 @@
 # that counts.json lacks. Run from this folder: Rscript counts_glmm.R
 #
 # UM.FS: lme4's glmer on the model that rma.glmm(model = "UM.FS") states (group and study as fixed effects, a random slope
-# of +-1/2 by group), with 25 quadrature points, its most, and tight stopping rules.
+# of +-1/2 by group), with 25 quadrature points, its most, tight stopping rules, and Newton steps to finish.
 # CM.EL: the conditional likelihood written out (sums over all tables with the same margins), integrated over the normal
 # random effect with integrate() to 1e-12, maximised by nlminb and finished with Newton steps. rma.glmm integrates over
 # plus and minus 5 standard deviations only and takes its standard errors from a numerical Hessian, so it is kept beside.
@@ -30,7 +30,18 @@ tight_um_at <- function(d, points, tolerance) {
     start <- list(theta = getME(fit, "theta"), fixef = fixef(fit))
     fit <- suppressWarnings(suppressMessages(glmer(formula, data = long, family = binomial, nAGQ = points, control = control, start = start)))
   }
-  list(estimate = unname(fixef(fit)["group"]), se = sqrt(diag(as.matrix(vcov(fit))))[k + 1], tau2 = as.numeric(VarCorr(fit)[[1]]))
+  p <- c(getME(fit, "theta"), fixef(fit))
+  se <- sqrt(diag(as.matrix(vcov(fit))))[k + 1]
+  if (p[1] > 1e-4) {
+    # bobyqa stops where the deviance is flat to its eye; Newton steps on the same deviance go to where its slope is 0.
+    deviance <- update(fit, devFunOnly = TRUE)
+    for (again in 1:2) {
+      H <- numDeriv::hessian(deviance, p)
+      p <- p - solve(H, numDeriv::grad(deviance, p))
+    }
+    se <- sqrt(2 * diag(solve(H)))[k + 2]
+  }
+  list(estimate = unname(p[k + 2]), se = se, tau2 = unname(p[1])^2)
 }
 
 # log P(ai | margins) as a function of the log odds ratio; x holds the possible counts less the observed one.
