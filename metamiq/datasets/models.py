@@ -147,6 +147,8 @@ class TrialRow(Row):
     n_mi: Size = Field(None, description="Size of the MI + CBT arm, as the source gives it.")
     n_cbt: Size = Field(None, description="Size of the comparison arm, as the source gives it.")
     n_total: Size = Field(None, description="Size of the two arms together, as the source gives it.")
+    n_arms: Size = Field(None, description="Arms of the trial, where more than the two that are compared here.")
+    n_randomised_all: Size = Field(None, description="People randomised to all arms, where there are more than two.")
     overlaps_with: Text = Field(None, description="Key of a trial that reports the same people; never pool both.")
     reason: Text = Field(None, description="Why an excluded trial is excluded.")
     note: Text = Field(None, description="What a reader of the row must know.")
