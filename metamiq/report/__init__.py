@@ -1,0 +1,1 @@
+"""From answers to what people read: tables, JSON, one HTML page."""

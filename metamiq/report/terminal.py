@@ -1,0 +1,89 @@
+"""The short answer on a terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from metamiq.question import Answers
+from metamiq.report import content
+
+
+def console() -> Console:
+    """Standard output; plain text of a fixed width when it is not a terminal."""
+    made = Console(highlight=False, markup=False, emoji=False)
+    return made if made.is_terminal else Console(highlight=False, markup=False, emoji=False, width=110)
+
+
+def _text(value: Any) -> str:
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float):
+        if math.isinf(value):
+            return "inf" if value > 0 else "-inf"
+        return f"{value:.0f}" if value == int(value) and abs(value) >= 1 else f"{value:.2f}"
+    return str(value)
+
+
+def show_table(table: pd.DataFrame, columns: dict[str, str], title: str) -> None:
+    """Print some columns of a table, under the given headings."""
+    out = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", title_style="bold")
+    for name, heading in columns.items():
+        out.add_column(heading, justify="right" if pd.api.types.is_numeric_dtype(table[name]) else "left")
+    for row in table.to_dict(orient="records"):
+        out.add_row(*(_text(row[name]) for name in columns))
+    printer = console()
+    printer.print(out)
+    printer.print()
+
+
+def show_verdicts(verdicts: pd.DataFrame) -> None:
+    """Print each published claim with its verdict and the reason."""
+    printer = console()
+    printer.print("Published claims (Marker & Norton 2018)", style="bold")
+    for row in verdicts.to_dict(orient="records"):
+        thin = ", thin evidence" if row["thin"] else ""
+        printer.print(f"\n{row['claim_id']}: {row['verdict'].upper()}{thin}", style="bold")
+        printer.print(f"  published: {row['published']}   ours: {row['ours']}", soft_wrap=False)
+        printer.print(f"  {row['reason']}")
+    printer.print()
+
+
+def show_answers(answers: Answers, tables: dict[str, pd.DataFrame]) -> None:
+    """Print the answer, the tables behind it and the verdicts."""
+    printer = console()
+    printer.print(content.QUESTION, style="bold")
+    for sentence in content.answer(answers):
+        printer.print(sentence)
+    printer.print()
+    effects = tables["effects"].assign(
+        g=[
+            f"{r['yi']:.2f}" if r["kind"] == "point" else f"{_text(r['yi_low'])} to {_text(r['yi_high'])}"
+            for r in tables["effects"].to_dict(orient="records")
+        ]
+    )
+    show_table(
+        effects,
+        {
+            **{"label": "trial", "disorder": "disorder", "n1i": "n MI", "n2i": "n CBT", "n_source": "sizes"},
+            **{"report": "reported", "kind": "kind", "g": "g, or its bounds"},
+        },
+        "Trials pooled",
+    )
+    show_table(
+        tables["estimates"],
+        {"analysis": "pooled effect", "k_points": "points", "k_bounds": "bounds", "estimate": "g", "ci_low": "low",
+         "ci_high": "high", "p_value": "p", "tau2": "tau2"},
+        "Choices of trials",
+    )  # fmt: skip
+    show_table(
+        tables["groups"],
+        {"disorder": "disorder", "k_points": "points", "k_bounds": "bounds", "estimate": "g", "ci_low": "low",
+         "ci_high": "high"},
+        "By disorder",
+    )  # fmt: skip
+    show_verdicts(tables["verdicts"])

@@ -1,0 +1,86 @@
+"""Writing a report's files: all of them, or none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from metamiq.errors import DataError
+
+# A spreadsheet runs a cell that begins with one of these; a quote in front makes it text again.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_folder(folder: Path, files: dict[str, str | bytes]) -> list[Path]:
+    """Write `files` (relative name to content) into `folder`; on any failure the folder stays as it was.
+
+    Everything is written beside the folder first and moved into place file by file, each move atomic.
+
+    Raises
+    ------
+    DataError
+        If the folder cannot be written.
+    """
+    folder = folder.expanduser()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists() and not folder.is_dir():
+            raise DataError(f"The output folder must be a folder, but {folder} is a file. Choose another --out.")
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise DataError(
+            f"The output folder {folder} must be writable: {error.strerror}. Choose another --out."
+        ) from error
+    written = []
+    try:
+        for name, content in files.items():
+            part = draft / name
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        folder.mkdir(exist_ok=True)
+        for name in files:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(draft / name, target)
+            written.append(target)
+    except OSError as error:
+        raise DataError(
+            f"The output folder {folder} must be writable: {error.strerror}. Choose another --out."
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return written
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """A table as CSV with full precision, safe to open in a spreadsheet."""
+    safe = table.copy()
+    for column in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[column]) and not pd.api.types.is_bool_dtype(safe[column]):
+            safe[column] = [_plain(x) for x in safe[column]]
+    return str(safe.to_csv(index=False, lineterminator="\n"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS) and not _is_number(value):
+        return "'" + value
+    return value
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def json_text(value: Any) -> str:
+    """JSON with a final line break; NaN is refused, for no reader agrees on it."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
