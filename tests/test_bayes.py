@@ -78,6 +78,7 @@ def by_brute_force(yi, vi, prior, mu_mean=0.0, mu_sd=None):
     log_g = prior.log_density(u) + log_l + u
     top = log_g.max()
     g = np.exp(log_g - top) * (u[1] - u[0])
+    g[0] /= 2
     g[0] += prior.below(u[:1])[0] * np.exp(log_l[0] - top)  # below tau = 1e-13 the likelihood is constant
     z = g.sum()
     return np.log(z) + top, *(float((g * f).sum() / z) for f in (mean, mean**2 + 1.0 / precision, tau))
@@ -394,6 +395,12 @@ class TestRecord:
         assert "Bayes factor for tau = 0:" in text
         assert "mean = 0:" in text
 
+    def test_summary_of_log_ratios_gives_the_ratio(self):
+        effects = pd.DataFrame({"yi": YI, "vi": VI})
+        effects.attrs["measure"] = "OR"
+        fit = bayes_random_effects(effects)
+        assert f"ratio {np.exp(fit.estimate):.3f}, {np.exp(fit.ci_low):.3f} to" in fit.summary()
+
     def test_flat_mean_has_no_bayes_factor_of_the_mean(self):
         fit = bayes_random_effects(yi=YI, vi=VI)
         assert np.isnan(fit.bf_mean_zero)
@@ -480,7 +487,7 @@ def invented(table):
     return rng.normal(0.3, np.sqrt(v + spread**2)), v
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(TABLES, st.sampled_from(["half-normal", "half-Cauchy", "inverse gamma", "log-normal", "log-t"]))
 def test_any_table_agrees_with_brute_force(table, name):
     y, v = invented(table)
@@ -490,7 +497,7 @@ def test_any_table_agrees_with_brute_force(table, name):
     assert_allclose(fit.estimate, mean, rtol=1e-7, atol=1e-8 * fit.se)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(TABLES, st.floats(-50, 50), st.floats(1e-3, 1e3))
 def test_shift_and_scale(table, shift, scale):
     y, v = invented(table)
@@ -503,7 +510,7 @@ def test_shift_and_scale(table, shift, scale):
     assert_allclose(b.ci(), scale * np.array(a.ci()) + shift, **tolerance)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(TABLES, st.randoms(use_true_random=False))
 def test_order_of_rows_does_not_matter(table, random):
     y, v = invented(table)
@@ -515,7 +522,18 @@ def test_order_of_rows_does_not_matter(table, random):
     assert_allclose(b.weights, a.weights[order], rtol=1e-8, atol=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
+@given(TABLES, st.sampled_from(sorted(PRIORS)))
+def test_quantiles_undo_areas(table, name):
+    y, v = invented(table)
+    fit = bayes_random_effects(yi=y, vi=v, tau_prior=PRIORS[name])
+    p = np.array([0.001, 0.025, 0.5, 0.975, 0.999])
+    for posterior in (fit.mu, fit.tau, fit.new_effect, fit.trial_effect(0)):
+        assert_allclose(posterior.cdf(posterior.quantile(p)), p, rtol=1e-9)
+        assert (np.diff(posterior.quantile(p)) > 0).all()
+
+
+@settings(max_examples=40, deadline=None)
 @given(TABLES)
 def test_changing_sides_changes_the_sign(table):
     y, v = invented(table)
@@ -524,7 +542,7 @@ def test_changing_sides_changes_the_sign(table):
     assert_allclose(b.probability(), a.cdf_mu(0.0), rtol=1e-8, atol=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(TABLES)
 def test_shrunken_effects_lie_between_the_trial_and_the_mean(table):
     y, v = invented(table)

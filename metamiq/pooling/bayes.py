@@ -13,7 +13,7 @@ from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.hierarchy import Hierarchy, TauPosterior
 from metamiq.pooling.mixtures import NormalMixture, check_interval
 from metamiq.pooling.models import source_of
-from metamiq.pooling.records import RESULT_COLUMNS, Source, frozen_copy
+from metamiq.pooling.records import RATIO_MEASURES, RESULT_COLUMNS, Source, frozen_copy
 from metamiq.pooling.tau_priors import TauPrior
 from metamiq.pooling.tau_priors import tau_prior as prior_of
 from metamiq.pooling.wls import Array
@@ -263,6 +263,9 @@ class BayesianEffect:
         known = [f"{what}: {value:.4g}" for what, value in factors if not np.isnan(value)]
         if known:
             lines.append(f"Bayes factor for {', '.join(known)}")
+        if self.measure in RATIO_MEASURES:
+            ratio, low, high = np.exp([self.estimate, *ci])
+            lines.append(f"(log scale; ratio {ratio:.3f}, {low:.3f} to {high:.3f})")
         return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from scipy import optimize
 from metamiq.errors import ConvergenceError, DataError
 from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.mixtures import check_interval, shortest_interval
+from metamiq.pooling.records import frozen_copy
 from metamiq.pooling.tau_priors import HALF_LOG_2PI, TauPrior
 from metamiq.pooling.wls import Array
 
@@ -166,13 +167,13 @@ class Hierarchy:
         at = (np.concatenate([e[:1], a[order].ravel(), e[1:]]) for e, a in ((c.mean, mean), (c.sd, sd)))
         return TauPosterior(
             hierarchy=self,
-            edges=np.concatenate([left[order], right[order][-1:]]),
-            series=(g @ _TO_SERIES) / total,
-            cumulative=(outside[0] + np.concatenate([[0.0], np.cumsum(mass)])) / total,
+            edges=frozen_copy(np.concatenate([left[order], right[order][-1:]])),
+            series=frozen_copy((g @ _TO_SERIES) / total),
+            cumulative=frozen_copy((outside[0] + np.concatenate([[0.0], np.cumsum(mass)])) / total),
             log_evidence=ref + float(np.log(total)),
-            log_tau=nodes[used],
-            weights=share[used] / share[used].sum(),
-            given=GivenTau(np.zeros(0), *(a[used] for a in at)),
+            log_tau=frozen_copy(nodes[used]),
+            weights=frozen_copy(share[used] / share[used].sum()),
+            given=GivenTau(frozen_copy(np.full(int(used.sum()), np.nan)), *(frozen_copy(a[used]) for a in at)),
         )
 
 
@@ -190,7 +191,8 @@ class TauPosterior:
     log_evidence : float
         Log marginal likelihood.
     log_tau, weights, given : ndarray, ndarray, GivenTau
-        Nodes of the quadrature, their posterior weights (sum 1), and mu given each node.
+        Nodes of the quadrature, their posterior weights (sum 1), and mean and sd of mu given each node (its
+        `log_marginal` is not kept: NaN).
     """
 
     hierarchy: Hierarchy

@@ -155,7 +155,8 @@ class NormalMixture:
             middle = 0.5 * (low[todo] + high[todo])
             new = np.where((new >= low[todo]) & (new <= high[todo]), new, middle)
             x[todo] = new
-            still = np.abs(new - at) > 1e-13 * scale + 4e-16 * np.abs(new)
+            # The second condition is rounding: the sum of the components knows no more.
+            still = (np.abs(new - at) > 1e-13 * scale + 4e-16 * np.abs(new)) & (np.abs(miss) > 4e-15 * area[todo])
             todo = todo[still & (high[todo] > low[todo])]
             if not len(todo):
                 return np.asarray(x)
