@@ -64,11 +64,13 @@ def log_ratio_of_means(
     n2i: ArrayLike,
     *,
     correct: bool = True,
+    vtype: str = "LS",
 ) -> EffectSizes:
     """Log of the ratio of two means (measure ``ROM``), for outcomes with a true zero.
 
-    With ui = sdi^2 / (ni mi^2) in each group: log(m1i / m2i) with variance u1 + u2; corrected for
-    small-sample bias log(m1i / m2i) + (u1 - u2) / 2 with variance u1 + u2 + (u1^2 + u2^2) / 2.
+    With ui = sdi^2 / (ni mi^2) in each group: log(m1i / m2i), corrected for small-sample bias by (u1 - u2) /
+    2. The variance is u1 + u2 to first order (``LS``) or u1 + u2 + (u1^2 + u2^2) / 2 to second order
+    (``SO``).
 
     Parameters
     ----------
@@ -76,6 +78,9 @@ def log_ratio_of_means(
         As in `hedges_g`; the two means must have the same sign and not be zero.
     correct : bool
         Correct the small-sample bias, as metafor 5.1 does. False gives the plain ratio of earlier versions.
+    vtype : {"LS", "SO"}
+        Order of the variance. The mean that metafor 5.1 gives on the data of Curtis & Wang (1998) is met with
+        the corrected ratio and ``LS``.
 
     Returns
     -------
@@ -98,15 +103,14 @@ def log_ratio_of_means(
     >>> print(f"{yi:.4f} {vi:.4f}")
     0.5470 0.0385
     """
+    one_of("vtype", vtype, ("LS", "SO"))
     a = float_arrays(m1i=m1i, sd1i=sd1i, n1i=n1i, m2i=m2i, sd2i=sd2i, n2i=n2i)
     rules = Rules(a).positive("sd1i", "sd2i").at_least(2, "n1i", "n2i")
     rules.need("m1i and m2i must have the same sign and not be 0", a["m1i"] * a["m2i"] > 0, "m1i", "m2i").check()
     u1 = a["sd1i"] ** 2 / (a["n1i"] * a["m1i"] ** 2)
     u2 = a["sd2i"] ** 2 / (a["n2i"] * a["m2i"] ** 2)
-    log_ratio = np.log(a["m1i"] / a["m2i"])
-    if not correct:
-        return as_effects(log_ratio, u1 + u2)
-    return as_effects(log_ratio + (u1 - u2) / 2.0, u1 + u2 + (u1**2 + u2**2) / 2.0)
+    yi = np.log(a["m1i"] / a["m2i"]) + ((u1 - u2) / 2.0 if correct else 0.0)
+    return as_effects(yi, u1 + u2 + ((u1**2 + u2**2) / 2.0 if vtype == "SO" else 0.0))
 
 
 def log_variability_ratio(sd1i: ArrayLike, n1i: ArrayLike, sd2i: ArrayLike, n2i: ArrayLike) -> EffectSizes:

@@ -227,7 +227,8 @@ def _split_trials(
     columns = ["trial_id", *_TRIAL_COLUMNS, *_RESULT_COLUMNS, *_EFFECT_COLUMNS, *_LAST_COLUMNS]
     effects = pd.DataFrame(rows, columns=columns)
     others = [name for name in ds.trials.columns if name not in {*columns, *_LEFT_BEHIND}]
-    effects = effects.join(ds.trials.set_index("trial_id")[others], on="trial_id")
+    extra = ds.trials.set_index("trial_id")[others].reindex(effects["trial_id"])
+    effects = pd.concat([effects, extra.reset_index(drop=True)], axis=1)
     effects = effects.astype({name: "float64" for name in _NUMERIC})
     if effects["year"].notna().all():
         effects["year"] = effects["year"].astype("int64")
