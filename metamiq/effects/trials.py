@@ -176,7 +176,7 @@ def bounds_statement(effects: pd.DataFrame) -> str:
     """
     n, total = int((effects["kind"] == "bound").sum()), len(effects)
     if n == 0:
-        return f"All {total} rows are points; none is a bound."
+        return f"No row is a bound: {'the only row is a point' if total == 1 else f'all {total} are points'}."
     percent = 100.0 * (1.0 - float(effects.attrs.get("verdict_level", 0.95)))
     bounds = effects[effects["kind"] == "bound"]
     assumed = int((bounds["n_source"] == "assumed").sum())
