@@ -1,0 +1,305 @@
+"""What a forest plot shows, as a table: one row per line of the plot, tested apart from the drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metamiq.plots.scale import Scale
+from metamiq.plots.style import number, p_text, plural
+from metamiq.pooling.bounded_fit import BoundedFit
+from metamiq.pooling.records import PooledEffect
+from metamiq.pooling.regression import MetaRegression
+from metamiq.pooling.subgroups import Subgroups
+from metamiq.tails import critical_value
+
+Fit = PooledEffect | BoundedFit | MetaRegression | Subgroups
+COLUMNS = ("label", "kind", "yi", "ci_low", "ci_high", "weight", "n1i", "n2i", "n1_text", "n2_text", "effect_text",
+           "weight_text")  # fmt: skip
+KINDS = ("point", "bound", "mean", "subtotal", "prediction", "heading")
+
+
+def row_labels(fit: Fit) -> list[str]:
+    """How each row is called in a picture: its `label`, else its study."""
+    effects = fit.effects if not isinstance(fit, Subgroups) else _subgroup_effects(fit)
+    for column in ("label", "study", "trial_id"):
+        if column in effects:
+            return [str(x) for x in effects[column]]
+    return [f"row {i + 1}" for i in range(len(effects))]
+
+
+def _subgroup_effects(fit: Subgroups) -> pd.DataFrame:
+    return pd.concat([f.effects for f in fit.fits.values()])
+
+
+def _numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    if name not in frame:
+        return np.full(len(frame), np.nan)
+    return np.asarray(pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan))
+
+
+def effect_rows(
+    effects: pd.DataFrame, labels: Sequence[str], weights: Sequence[float] | NDArray[np.float64], level: float
+) -> pd.DataFrame:
+    """Points with intervals yi -+ z sqrt(vi), and bounds with their two ends, in the order given.
+
+    `weights` are shares; NaN shows none. A row without yi is a bound from `yi_low` to `yi_high`.
+    """
+    scale = Scale(effects.attrs.get("measure"))
+    yi, vi = _numbers(effects, "yi"), _numbers(effects, "vi")
+    is_point = np.isfinite(yi) & np.isfinite(vi)
+    half = float(critical_value(level)) * np.sqrt(np.where(is_point, vi, np.nan))
+    low = np.where(is_point, yi - half, _numbers(effects, "yi_low"))
+    high = np.where(is_point, yi + half, _numbers(effects, "yi_high"))
+    n1, n2 = _numbers(effects, "n1i"), _numbers(effects, "n2i")
+    assumed = (effects["n_source"] == "assumed").to_numpy() if "n_source" in effects else np.zeros(len(effects), bool)
+    events1, events2 = (
+        (_numbers(effects, "ai"), _numbers(effects, "ci"))
+        if {"ai", "ci"} <= set(effects)
+        else (np.full(len(effects), np.nan),) * 2
+    )
+    rows = []
+    for i, label in enumerate(labels):
+        kind = "point" if is_point[i] else "bound"
+        rows.append(
+            {
+                "label": label,
+                "kind": kind,
+                "yi": yi[i] if is_point[i] else np.nan,
+                "ci_low": low[i],
+                "ci_high": high[i],
+                "weight": float(weights[i]),
+                "n1i": n1[i],
+                "n2i": n2[i],
+                "n1_text": _n_text(n1[i], events1[i], bool(assumed[i])),
+                "n2_text": _n_text(n2[i], events2[i], bool(assumed[i])),
+                "effect_text": _effect_text(scale, kind, yi[i], low[i], high[i]),
+                "weight_text": "" if np.isnan(weights[i]) else f"{100 * weights[i]:.1f}%",
+            }
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _n_text(n: float, events: float, assumed: bool) -> str:
+    if np.isnan(n):
+        return ""
+    total = f"≈{n:g}" if assumed else f"{n:g}"
+    return total if np.isnan(events) else f"{events:g}/{total}"
+
+
+def _effect_text(scale: Scale, kind: str, yi: float, low: float, high: float) -> str:
+    if kind != "bound":
+        return f"{scale.text(yi)} [{scale.text(low)}, {scale.text(high)}]"
+    if np.isinf(low) and np.isinf(high):
+        return "not bounded"
+    if np.isinf(high):
+        return f"> {scale.text(low)}"
+    if np.isinf(low):
+        return f"< {scale.text(high)}"
+    return f"{scale.text(low)} to {scale.text(high)}"
+
+
+def mean_row(
+    measure: str | None, label: str, estimate: float, low: float, high: float, kind: str = "mean", **more: Any
+) -> dict[str, Any]:
+    """One row for a mean ("mean", "subtotal") or a prediction interval ("prediction")."""
+    scale = Scale(measure)
+    text = _effect_text(scale, kind, estimate, low, high)
+    if kind == "prediction":
+        text = f"[{scale.text(low)}, {scale.text(high)}]"
+    empty = {"weight": np.nan, "n1i": np.nan, "n2i": np.nan, "n1_text": "", "n2_text": "", "weight_text": ""}
+    fixed = {"label": label, "kind": kind, "yi": estimate, "ci_low": low, "ci_high": high, "effect_text": text}
+    return {**empty, **fixed, **more}
+
+
+def heading_row(label: str) -> dict[str, Any]:
+    """One row of text only."""
+    empty = dict.fromkeys(("yi", "ci_low", "ci_high", "weight", "n1i", "n2i"), np.nan)
+    return {
+        "label": label,
+        "kind": "heading",
+        **empty,
+        "n1_text": "",
+        "n2_text": "",
+        "effect_text": "",
+        "weight_text": "",
+    }
+
+
+def forest_rows(fit: Fit, level: float | None = None) -> pd.DataFrame:
+    """The table behind a forest plot.
+
+    Parameters
+    ----------
+    fit : PooledEffect, BoundedFit, MetaRegression or Subgroups
+        A pooled mean ends with its diamond and prediction interval; subgroups (or a BoundedFit with one categorical
+        moderator) are listed group by group, each with its own mean.
+    level : float, optional
+        Coverage of all intervals; the fit's own by default.
+
+    Returns
+    -------
+    DataFrame
+        One row per line of the plot, top to bottom: `label`; `kind` ("point", "bound", "mean", "subtotal",
+        "prediction", "heading"); `yi ci_low ci_high` on the scale of analysis (logarithms for ratios; the ends
+        of a bound may be infinite); `weight` as a share; `n1i n2i`; and the texts of the columns.
+
+    Examples
+    --------
+    >>> from metamiq.pooling.models import random_effects
+    >>> es = pd.DataFrame({"study": ["a", "b", "c"], "yi": [0.1, 0.5, 0.9], "vi": [0.04, 0.02, 0.05]})
+    >>> print(forest_rows(random_effects(es))[["label", "kind", "effect_text"]].to_string(index=False, header=False))
+                      a      point 0.10 [−0.29, 0.49]
+                      b      point  0.50 [0.22, 0.78]
+                      c      point  0.90 [0.46, 1.34]
+    Random-effects mean       mean 0.49 [−0.47, 1.45]
+    95% prediction interval prediction      [−1.21, 2.19]
+    """
+    level = _level(fit, level)
+    if isinstance(fit, Subgroups):
+        return _grouped_rows(fit, level)
+    if isinstance(fit, BoundedFit) and fit.design is not None and fit.design.formula in fit.design.reference_levels:
+        return _bounded_group_rows(fit, level)
+    effects, labels = fit.effects, row_labels(fit)
+    if isinstance(fit, MetaRegression):
+        # The rows of a regression share no mean, so no row has a share in it.
+        return effect_rows(effects, labels, np.full(fit.k, np.nan), level)
+    if isinstance(fit, BoundedFit) and fit.design is not None:
+        return effect_rows(effects, labels, np.full(fit.k, np.nan), level)
+    rows = effect_rows(effects, labels, fit.weights, level)
+    ci = fit.ci(level)
+    end = [mean_row(fit.measure, model_name(fit), fit.estimate, ci.low, ci.high, n1i=np.nan, weight_text="100.0%")]
+    if fit.method != "FE":
+        pi = fit.pi(level)
+        if np.isfinite(pi.low) and np.isfinite(pi.high):
+            end.append(
+                mean_row(fit.measure, f"{100 * level:g}% prediction interval", np.nan, pi.low, pi.high, "prediction")
+            )
+    return _stack(rows, end)
+
+
+def _level(fit: Fit, level: float | None) -> float:
+    if level is None:
+        level = fit.level if not isinstance(fit, Subgroups) else next(iter(fit.fits.values())).level
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
+    return level
+
+
+def _stack(*parts: pd.DataFrame | list[dict[str, Any]]) -> pd.DataFrame:
+    frames = [p if isinstance(p, pd.DataFrame) else pd.DataFrame(p, columns=list(COLUMNS)) for p in parts if len(p)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def model_name(fit: PooledEffect | BoundedFit) -> str:
+    """The label of the pooled row."""
+    if isinstance(fit, BoundedFit):
+        return "Random-effects mean" if fit.k_bounds == 0 else "Random-effects mean of points and bounds"
+    return "Fixed-effect mean" if fit.method == "FE" else "Random-effects mean"
+
+
+def _grouped_rows(fit: Subgroups, level: float) -> pd.DataFrame:
+    parts: list[pd.DataFrame | list[dict[str, Any]]] = []
+    for name, group in fit.fits.items():
+        ci = group.ci(level)
+        inside = effect_rows(group.effects, row_labels(group), group.weights, level)
+        mean = f"Mean of {name}" + ("" if group.k == 1 else f" (τ² = {number(group.tau2, 3)}, I² = {group.I2:.0f}%)")
+        estimate, low, high = group.estimate, ci.low, ci.high
+        if fit.common_tau2:
+            if level != group.level:
+                raise ValueError(f"level must be that of the subgroups ({group.level:g}) when they share tau2.")
+            shared = fit.table[["estimate", "ci_low", "ci_high"]].loc[[name]].to_numpy(dtype=float)
+            estimate, low, high = (float(x) for x in shared[0])
+            mean = f"Mean of {name}"
+        parts += [[heading_row(name)], inside, [mean_row(group.measure, mean, estimate, low, high, "subtotal")]]
+    return _stack(*parts)
+
+
+def _bounded_group_rows(fit: BoundedFit, level: float) -> pd.DataFrame:
+    name = fit.design.formula if fit.design is not None else ""
+    rows = effect_rows(fit.effects, row_labels(fit), np.full(fit.k, np.nan), level)
+    groups = fit.effects[name].astype(str).to_numpy()
+    parts: list[pd.DataFrame | list[dict[str, Any]]] = []
+    for group, mean in fit.group_means(level).iterrows():
+        label = f"Mean of {group} ({count_text(int(mean['k_points']), int(mean['k_bounds']))})"
+        estimate, low, high = (float(mean[c]) for c in ("estimate", "ci_low", "ci_high"))
+        parts += [
+            [heading_row(str(group))],
+            rows.loc[groups == group],
+            [mean_row(fit.measure, label, estimate, low, high, "subtotal")],
+        ]
+    return _stack(*parts)
+
+
+def count_text(points: int, bounds: int) -> str:
+    """How many rows of which kind: ``1 point, 13 bounds``; kinds without rows are left out."""
+    named = [plural(points, "point")] * (points > 0) + [plural(bounds, "bound")] * (bounds > 0)
+    return ", ".join(named) or "no rows"
+
+
+def footer_lines(fit: Fit, level: float | None = None) -> list[str]:
+    """What stands under the plot: how many rows of which kind, heterogeneity, and what the bounds rest on."""
+    level = _level(fit, level)
+    if isinstance(fit, Subgroups):
+        shared = f"; one τ² = {number(fit.tau2, 3)} for all groups" if fit.common_tau2 else ""
+        difference = f"difference between groups: Q({fit.Q_df:g}) = {number(fit.Q_between)}, {p_text(fit.Q_p)}"
+        return [f"k = {sum(f.k for f in fit.fits.values())} in {plural(len(fit.fits), 'group')}{shared}; {difference}"]
+    points = fit.k_points if isinstance(fit, BoundedFit) else fit.k
+    counts = f" ({count_text(points, fit.k - points)})" if points < fit.k else ""
+    k = f"k = {fit.k}{counts} from {plural(fit.n_studies, 'study')}"
+    lines = []
+    if fit.method == "FE":
+        lines.append(f"{k}; heterogeneity: Q({_q_df(fit)}) = {number(_q(fit))}, I² = {fit.I2:.0f}%")
+    else:
+        rest = "residual heterogeneity" if _has_moderators(fit) else "heterogeneity"
+        percent = f"{100 * level:g}% CI "
+        low, high = fit.tau2_ci(level) if fit.k > 1 and np.isfinite(fit.tau2) else (np.nan, np.nan)
+        interval = f" ({percent}{number(low, 3)} to {number(high, 3)})" if np.isfinite(low) else ""
+        i2 = f", I² = {fit.I2:.0f}%" if np.isfinite(fit.I2) else ""
+        tau2 = f"τ² = {number(fit.tau2, 3)}{interval}" if np.isfinite(fit.tau2) else "τ² undefined"
+        q = f"; Q({_q_df(fit)}) = {number(_q(fit))}" if np.isfinite(_q(fit)) else ""
+        lines.append(f"{k}; {rest}: {tau2}{i2}{q} ({fit.method})")
+    if _has_moderators(fit):
+        lines.append("Moderators: " + "; ".join(_term_texts(fit)))
+    if isinstance(fit, BoundedFit) and fit.k_bounds:
+        lines.append(fit.basis)
+    effects = fit.effects
+    if "n_source" in effects and (effects["n_source"] == "assumed").any():
+        lines.append("≈ arm size assumed: the source gives only a total.")
+    return lines
+
+
+def _has_moderators(fit: PooledEffect | BoundedFit | MetaRegression) -> bool:
+    return isinstance(fit, MetaRegression) or (isinstance(fit, BoundedFit) and fit.design is not None)
+
+
+def _term_texts(fit: PooledEffect | BoundedFit | MetaRegression) -> list[str]:
+    if isinstance(fit, PooledEffect):
+        return []
+    tests = fit.term_tests
+    if isinstance(fit, BoundedFit):
+        return [
+            f"{t}: χ²({r['dof']:.0f}) = {number(r['statistic'])}, {p_text(r['p_value'])}" for t, r in tests.iterrows()
+        ]
+    return [
+        f"{t}: {_wald_text(float(r['statistic']), float(r['dof']), float(r['dof_error']))}, {p_text(r['p_value'])}"
+        for t, r in tests.iterrows()
+    ]
+
+
+def _wald_text(statistic: float, dof: float, dof_error: float) -> str:
+    if np.isinf(dof_error):
+        return f"χ²({dof:.0f}) = {number(statistic)}"
+    return f"F({dof:.0f}, {dof_error:.0f}) = {number(statistic)}"
+
+
+def _q(fit: PooledEffect | BoundedFit | MetaRegression) -> float:
+    return fit.QE if isinstance(fit, MetaRegression) else fit.Q
+
+
+def _q_df(fit: PooledEffect | BoundedFit | MetaRegression) -> int:
+    return fit.QE_df if isinstance(fit, MetaRegression) else fit.Q_df
