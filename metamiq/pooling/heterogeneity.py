@@ -57,7 +57,7 @@ def i2_from_tau2(tau2: ArrayLike, s2: ArrayLike) -> Array:
     >>> print(f"{i2_from_tau2(0.03, 0.01):.1f}")
     75.0
     """
-    tau2 = np.asarray(tau2, dtype=float)
+    tau2, s2 = np.asarray(tau2, dtype=float), np.asarray(s2, dtype=float)
     with np.errstate(invalid="ignore"):
         # An infinite tau2 (the open end of an interval) is all of the variance.
         return np.asarray(np.where(np.isinf(tau2), 100.0, 100.0 * tau2 / (tau2 + s2)))
