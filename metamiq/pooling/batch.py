@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metamiq.pooling import heterogeneity, tau2
-from metamiq.pooling.wls import Array, Tables, fit, fit_tau2, tables
+from metamiq.pooling.wls import Array, Tables, by_columns, fit, fit_tau2, fixed_effect_fit, tables
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
 
 TESTS = ("z", "t", "knha", "adhoc")
@@ -32,6 +32,7 @@ class Core(NamedTuple):
     cov: Array  # (B, p, p)
     dof: Array  # (B,): infinite for the normal
     Q: Array  # (B,): weighted residual sum of squares at tau2 = 0
+    s2: Array  # (B,): typical sampling variance
 
 
 def check_choices(method: str, test: str, level: float) -> None:
@@ -51,10 +52,11 @@ def core(t: Tables, method: str, test: str, *, t2: Array | None = None, combine:
 
     With one row and one coefficient tau2 is NaN and the standard error is that of sampling alone.
     """
-    if t2 is None:
-        t2 = np.zeros(t.size) if method == "FE" else tau2.estimate(t, method)
     with np.errstate(divide="ignore", invalid="ignore"):
-        f = fit_tau2(t, np.where(np.isnan(t2), 0.0, t2))
+        f0 = fixed_effect_fit(t)
+        if t2 is None:
+            t2 = np.zeros(t.size) if method == "FE" else tau2.estimate(t, method, f0)
+        f = f0 if method == "FE" else fit_tau2(t, np.where(np.isnan(t2), 0.0, t2))
         s2 = None
         if test in ("knha", "adhoc"):
             s2 = f.yPy() / np.where(t.dof > 0, t.dof, np.nan)
@@ -67,9 +69,9 @@ def core(t: Tables, method: str, test: str, *, t2: Array | None = None, combine:
             beta, cov = chosen.beta, chosen.sandwich(t.vi + np.where(np.isnan(t2), 0.0, t2)[:, None])
         if s2 is not None:
             cov = cov * s2[:, None, None]
-        Q = f.yPy() if method == "FE" else fit(t, 1.0 / t.vi).yPy()
+        Q, s2_typical = f0.yPy(), t.dof / f0.trP()
     dof = np.full(t.size, np.inf) if test == "z" else np.where(t.dof > 0, t.dof, np.nan)
-    return Core(t2, beta, cov, dof, Q)
+    return Core(t2, beta, cov, dof, Q, s2_typical)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +86,6 @@ class BatchFits:
     se: Array
     dof: Array  # infinite: the reference distribution is normal
     tau2: Array
-    tau2_se: Array
     Q: Array
     Q_df: Array
     I2: Array
@@ -149,10 +150,10 @@ def chunks(t: Tables) -> Iterator[Tables]:
     """The same tables, in pieces whose working arrays stay in the cache."""
     rows = max(1, _CHUNK // t.yi.shape[1])
     if t.size <= rows:
-        yield t
+        yield by_columns(t)
         return
     for start in range(0, t.size, rows):
-        yield t.take(slice(start, start + rows))
+        yield by_columns(t.take(slice(start, start + rows)))
 
 
 def random_effects(
@@ -204,7 +205,7 @@ def random_effects(
     parts = [_fits(piece, method, test, level, X is None) for piece in chunks(t)]
     if len(parts) == 1:
         return parts[0]
-    arrays = ("estimate", "se", "dof", "tau2", "tau2_se", "Q", "Q_df", "I2", "H2", "k")
+    arrays = ("estimate", "se", "dof", "tau2", "Q", "Q_df", "I2", "H2", "k")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
     return BatchFits(**joined, method=method, test=test, level=level)
 
@@ -216,18 +217,13 @@ def _fits(t: Tables, method: str, test: str, level: float, mean_only: bool) -> B
         i2 = heterogeneity.i2_from_q(c.Q, t.dof)
         with np.errstate(divide="ignore", invalid="ignore"):
             h2 = np.where(t.dof > 0, c.Q / t.dof, np.nan)
-        tau2_se = np.full(t.size, np.nan)
     else:
-        s2 = heterogeneity.typical_variance(t)
-        i2, h2 = heterogeneity.i2_from_tau2(c.tau2, s2), heterogeneity.h2_from_tau2(c.tau2, s2)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            tau2_se = np.where(t.dof > 0, tau2.standard_error(t, method, c.tau2), np.nan)
+        i2, h2 = heterogeneity.i2_from_tau2(c.tau2, c.s2), heterogeneity.h2_from_tau2(c.tau2, c.s2)
     return BatchFits(
         estimate=c.beta[:, 0] if mean_only else c.beta,
         se=se[:, 0] if mean_only else se,
         dof=c.dof,
         tau2=c.tau2,
-        tau2_se=tau2_se,
         Q=c.Q,
         Q_df=t.dof,
         I2=i2,

@@ -108,6 +108,15 @@ def tables(
     return Tables(y, v, n, x, n.sum(axis=1), p)
 
 
+def by_columns(t: Tables) -> Tables:
+    """The same tables, laid out column by column when they are many and short: sums over a row then run in parallel."""
+    if t.size < 16 or t.yi.shape[1] > 64:
+        return t
+    return t._replace(
+        yi=np.asfortranarray(t.yi), vi=np.asfortranarray(t.vi), n=None if t.n is None else np.asfortranarray(t.n)
+    )
+
+
 def _check_rows(y: Array, v: Array) -> None:
     # One reduction each: NaN and infinities spread into a sum, and a minimum finds the sign.
     if y.shape[1] == 0:
@@ -136,30 +145,39 @@ def row_sum(t: Tables, f: Array) -> Array:
 
 def dot(a: Array, b: Array) -> Array:
     """Row-wise inner products of (B, k) arrays; either may have a leading 1 that stands for all rows."""
-    if b.shape[0] == 1:
-        return np.asarray(a @ b[0])
-    if a.shape[0] == 1:
-        return np.asarray(b @ a[0])
-    return np.asarray(np.einsum("bk,bk->b", a, b))
+    if a.shape[0] == b.shape[0]:
+        if a.shape[0] > 1 and not (a.flags.c_contiguous and b.flags.c_contiguous):
+            return np.asarray(np.einsum("bk,bk->b", a, b))  # twice as fast as vecdot on columns
+        return np.asarray(np.vecdot(a, b))
+    return np.asarray(a @ b[0] if b.shape[0] == 1 else b @ a[0])
 
 
 class MeanFit:
     """Weighted mean of each table, and the quadratic forms of its residuals."""
 
-    __slots__ = ("a", "nw", "nwr", "r", "t", "w", "wr")
+    __slots__ = ("_s2", "a", "mu", "nw", "nwr", "r", "t", "w", "wr")
 
     def __init__(self, t: Tables, w: Array) -> None:
         self.t, self.w = t, w
         self.nw = w if t.n is None else t.n * w
         self.a = self.nw.sum(axis=1)
-        self.r = t.yi - (dot(self.nw, t.yi) / self.a)[:, None]
+        self.mu = dot(self.nw, t.yi) / self.a
+        self.r = t.yi - self.mu[:, None]
         self.wr = w * self.r
         self.nwr = self.wr if t.n is None else t.n * self.wr
+        self._s2: Array | None = None
+
+    @property
+    def s2(self) -> Array:
+        """The sum of n w^2."""
+        if self._s2 is None:
+            self._s2 = dot(self.nw, self.w)
+        return self._s2
 
     @property
     def beta(self) -> Array:
         """Coefficients, shape (B, 1)."""
-        return np.asarray(dot(self.nw, self.t.yi) / self.a)[:, None]
+        return np.asarray(self.mu[:, None])
 
     @property
     def bread(self) -> Array:
@@ -181,14 +199,16 @@ class MeanFit:
 
     def trP(self) -> Array:
         """The trace of P."""
-        return np.asarray(self.a - dot(self.nw, self.w) / self.a)
+        return np.asarray(self.a - self.s2 / self.a)
 
     def trPP(self) -> Array:
         """The trace of PP."""
-        w2 = self.w * self.w
-        nw2 = w2 if self.t.n is None else self.t.n * w2
-        m2 = dot(self.nw, self.w) / self.a
-        return np.asarray(dot(nw2, np.ones_like(w2)) - 2.0 * dot(nw2, self.w) / self.a + m2 * m2)
+        m2 = self.s2 / self.a
+        return np.asarray(self.s2 - 2.0 * dot(self.nw, self.w * self.w) / self.a + m2 * m2)
+
+    def sums(self) -> tuple[Array, Array]:
+        """The sums of the weights and of their squares."""
+        return self.a, self.s2
 
     def trPD(self, d: Array) -> Array:
         """The trace of P D for a diagonal D."""
@@ -289,6 +309,10 @@ class RegressionFit:
         h = self.xsum(self.nwr * self.w)
         return np.asarray(dot(self.nwr, self.w * self.wr) - np.einsum("bp,bpq,bq->b", h, self.bread, h))
 
+    def sums(self) -> tuple[Array, Array]:
+        """The sums of the weights and of their squares."""
+        return self.nw.sum(axis=1), dot(self.nw, self.w)
+
     def trP(self) -> Array:
         """The trace of P."""
         return np.asarray(self.nw.sum(axis=1) - self._hat_trace(self.nw * self.w))
@@ -340,3 +364,8 @@ def fit(t: Tables, w: Array) -> Fit:
 def fit_tau2(t: Tables, tau2: Array) -> Fit:
     """The fit with weights 1 / (vi + tau2); `tau2` has one value per table, or one for all."""
     return fit(t, 1.0 / (t.vi + np.asarray(tau2)[:, None]))
+
+
+def fixed_effect_fit(t: Tables) -> Fit:
+    """The fit with weights 1 / vi."""
+    return fit(t, 1.0 / t.vi)

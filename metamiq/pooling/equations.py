@@ -1,0 +1,239 @@
+r"""Estimating equations of tau2 and their roots, for many tables at once.
+
+ML and REML set the score to zero, PM and PMM set Q to a target. Each equation is written *left = right* with a left
+side that comes down to the right one; the likelihoods may have several roots, and the highest peak is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from metamiq.errors import ConvergenceError
+from metamiq.pooling.wls import Array, Fit, Tables, dot, fit, fit_tau2, row_sum
+
+_MAX_STEPS = 200
+
+
+class Balance(NamedTuple):
+    """Both sides of an estimating equation and their slopes in tau2."""
+
+    left: Array
+    right: Array
+    left_slope: Array
+    right_slope: Array
+
+
+def _reml(f: Fit, t: Tables) -> Balance:
+    return Balance(f.yPPy(), f.trP(), -2.0 * f.yPPPy(), -f.trPP())
+
+
+def _ml(f: Fit, t: Tables) -> Balance:
+    sum_w, sum_w2 = f.sums()
+    return Balance(f.yPPy(), sum_w, -2.0 * f.yPPPy(), -sum_w2)
+
+
+def _pm(f: Fit, t: Tables) -> Balance:
+    return Balance(f.yPy(), t.dof, -f.yPPy(), np.zeros(1))
+
+
+def _pmm(f: Fit, t: Tables) -> Balance:
+    return Balance(f.yPy(), special.chdtri(t.dof, 0.5), -f.yPPy(), np.zeros(1))
+
+
+Equation = Callable[[Fit, Tables], Balance]
+EQUATION: dict[str, Equation] = {"ML": _ml, "REML": _reml, "PM": _pm, "EB": _pm, "PMM": _pmm}
+LIKELIHOOD = ("ML", "REML")
+
+
+def loglik(t: Tables, tau2: Array, method: str) -> Array:
+    """Log-likelihood (ML) or restricted log-likelihood (any other method) at `tau2`, maximal over the coefficients.
+
+    The restricted form includes + log|X'X| / 2, as metafor's does, so that it does not change with the scaling of X.
+    """
+    f = fit_tau2(t, tau2)
+    core = -0.5 * (row_sum(t, np.log(t.vi + tau2[:, None])) + f.yPy())
+    if method == "ML":
+        return np.asarray(core - 0.5 * t.k * np.log(2.0 * np.pi))
+    xx = fit(t, np.ones_like(t.vi)).logdet()
+    return np.asarray(core - 0.5 * (t.dof * np.log(2.0 * np.pi) + f.logdet() - xx))
+
+
+def solve(t: Tables, method: str, f0: Fit) -> Array:
+    """tau2 of each table, shape (B,), from an estimating equation; `f0` is the fixed-effect fit.
+
+    For ML and REML it is where the likelihood is highest. NaN where k - p is 0 or the design has not full rank.
+
+    Raises
+    ------
+    ConvergenceError
+        If an equation is not solved; no table is then returned.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return _solve(t, method, f0)
+
+
+def _solve(t: Tables, method: str, f0: Fit) -> Array:
+    equation = EQUATION[method]
+    at_zero = equation(f0, t)
+    tau2 = np.where((t.dof > 0) & np.isfinite(at_zero.left), 0.0, np.nan)
+    rising = (at_zero.left > at_zero.right) & (tau2 == 0)
+    if method not in LIKELIHOOD:
+        single, several = rising, np.zeros(0, dtype=np.intp)
+    else:
+        one_peak = at_most_one_root(f0.yPy(), at_zero)
+        single = rising & one_peak
+        several = np.flatnonzero((tau2 == 0) & ~one_peak)
+    rows = np.flatnonzero(single)
+    if len(rows):
+        part = t if len(rows) == t.size else t.take(rows)
+        high = _upper_bound(part, _pick(dot(f0.nwr / f0.w**2, f0.wr), rows))
+        start = _guess(_pick(at_zero.left / at_zero.right, rows), np.zeros(len(rows)), high, _middle(f0, t, rows))
+        tau2[rows] = _refine(part, np.zeros(len(rows)), high, start, equation)
+    if len(several):
+        part = t if len(several) == t.size else t.take(several)
+        tau2[several] = _highest_peak(part, method)
+    return tau2
+
+
+def at_most_one_root(Q: Array, at: Balance) -> NDArray[np.bool_]:
+    r"""Whether a score equation has at most one root beyond the tau2 where it was evaluated, and that a maximum.
+
+    At a root the left side, y'PPy, equals the right side R, whose slope is -D. By Cauchy-Schwarz
+    (y'PPy)^2 <= (y'Py)(y'PPPy), so that the slope of left - right, D - 2 y'PPPy, is negative wherever Q < 2 R^2 / D.
+    Q falls with tau2, and R^2 / D rises (Cauchy-Schwarz again, on the weights or the eigenvalues of P): where the
+    condition holds it holds for every larger tau2.
+    """
+    return np.asarray(2.0 * at.right**2 / -at.right_slope > Q)
+
+
+def _pick(a: Array, rows: NDArray[np.intp]) -> Array:
+    return a if len(rows) == len(a) else a[rows]
+
+
+def _middle(f0: Fit, t: Tables, rows: NDArray[np.intp]) -> Array:
+    """Harmonic mean of the sampling variances, the scale on which the weights respond to tau2."""
+    return _pick(t.k / f0.sums()[0], rows)
+
+
+def _guess(ratio: Array, low: Array, high: Array, middle: Array) -> Array:
+    # left / right falls as 1 / (v + tau2) when all variances are equal.
+    guess = low + (ratio - 1.0) * (low + middle)
+    return np.asarray(np.where((guess > low) & (guess < high), guess, 0.5 * (low + high)))
+
+
+def _upper_bound(t: Tables, residual_ss: Array) -> Array:
+    """A tau2 beyond which no estimating equation has a root.
+
+    For tau2 >= max(v) all weights are within a factor of two, so that y'PPy <= RSS / tau2^2 and
+    tr P >= (k - p) / (2 tau2), with RSS that of ordinary least squares or larger; y'Py <= RSS / tau2 does for PM, and
+    for PMM because the median of chi-squared(1) is above 1/4.
+    """
+    return np.asarray(np.maximum(_extreme(t, largest=True), 4.0 / t.dof * residual_ss) * 1.01)
+
+
+def _extreme(t: Tables, largest: bool = False) -> Array:
+    if t.n is None:
+        return np.asarray(np.broadcast_to(t.vi.max(axis=1) if largest else t.vi.min(axis=1), t.k.shape))
+    if largest:
+        return np.asarray(np.where(t.n > 0, t.vi, -np.inf).max(axis=1))
+    return np.asarray(np.where(t.n > 0, t.vi, np.inf).min(axis=1))
+
+
+def _refine(t: Tables, low: Array, high: Array, start: Array, equation: Equation) -> Array:
+    """The root between `low` (left side larger) and `high`, by Newton steps kept inside the bracket.
+
+    The step is that of Newton's method for right / left = 1, which is close to linear in tau2 and exactly so
+    when all variances are equal.
+    """
+    answer = start.copy()
+    rows = np.arange(t.size)
+    x = start
+    scale = _extreme(t)
+    for _ in range(_MAX_STEPS):
+        left, right, left_slope, right_slope = equation(fit_tau2(t, x), t)
+        excess = left - right
+        low = np.where(excess > 0, x, low)
+        high = np.where(excess > 0, high, x)
+        new = x + excess * left / (right_slope * left - right * left_slope)
+        outside = ~((new >= low) & (new <= high))  # also catches NaN
+        if outside.any():
+            new = np.where(outside, 0.5 * (low + high), new)
+        # Convergence is quadratic: after a step this small the error is far below one rounding.
+        done = (np.abs(new - x) <= 1e-9 * (new + scale)) & ~outside | (high - low <= 4e-16 * high)
+        x = new
+        if done.all():
+            answer[rows] = x
+            return answer
+        if done.sum() * 3 > done.size:
+            answer[rows[done]] = x[done]
+            keep = np.flatnonzero(~done)
+            rows, x, low, high, scale = rows[keep], x[keep], low[keep], high[keep], scale[keep]
+            t = t.take(keep)
+    raise ConvergenceError(
+        f"The estimating equation for tau2 must be solved within {_MAX_STEPS} steps, but {len(rows)} of "
+        f"{len(answer)} tables were not. Check the variances for values of very different size."
+    )
+
+
+def _grid(t: Tables) -> Array:
+    """Values of tau2, shape (B, G), between which a score changes sign at most once.
+
+    As a function of log tau2 the weights are logistic curves centred at log v, so that nothing happens on a scale
+    finer than one e-fold. Beyond max(v) - 2 min(v) every eigenvalue of P (other than 0) is within a factor of two of
+    the next, so that 2 y'PPPy > tr PP at a root, which can only be a maximum.
+    """
+    low = _extreme(t)
+    last = np.maximum(_extreme(t, largest=True) - 2.0 * low, 0.3 * low)
+    steps = 2 + int(np.ceil(np.log((last / (0.3 * low)).max()) / np.log(3.0)))
+    return np.asarray(np.concatenate([np.zeros((t.size, 1)), np.geomspace(0.3 * low, last, steps, axis=1)], axis=1))
+
+
+def _on_grid(t: Tables, grid: Array, equation: Equation) -> tuple[Array, Array]:
+    """Both sides of the equation along the grid, up to the column where every table has at most one root left."""
+    if t.size == 1 and grid.size * t.yi.shape[1] < 200_000:
+        side = equation(fit_tau2(t, grid[0]), t)
+        return side.left[None], side.right[None]
+    left, right = [], []
+    for j in range(grid.shape[1]):
+        f = fit_tau2(t, grid[:, j])
+        side = equation(f, t)
+        left.append(side.left)
+        right.append(side.right)
+        if at_most_one_root(f.yPy(), side).all():
+            break
+    return np.stack(left, axis=1), np.stack(right, axis=1)
+
+
+def _highest_peak(t: Tables, method: str) -> Array:
+    """Where the likelihood is highest: every fall of the score along the grid is a peak, and so may be tau2 = 0."""
+    equation = EQUATION[method]
+    grid = _grid(t)
+    left, right = _on_grid(t, grid, equation)
+    upper = _upper_bound(t, fit(t, np.ones_like(t.vi)).yPy())
+    grid = np.column_stack([grid[:, : left.shape[1]], upper])
+    above = np.column_stack([left > right, np.zeros(t.size, dtype=bool)])
+    falls = above[:, :-1] & ~above[:, 1:]
+    tau2 = np.zeros(t.size)
+    row, column = np.nonzero(falls)
+    if len(row) == 0:
+        return tau2
+    low, high = grid[row, column], grid[row, column + 1]
+    part = t if len(row) == t.size and (row == np.arange(t.size)).all() else t.take(row)
+    middle = part.k / row_sum(part, np.broadcast_to(1.0 / part.vi, (part.vi.shape[0], part.vi.shape[1])))
+    roots = _refine(part, low, high, _guess(left[row, column] / right[row, column], low, high, middle), equation)
+    candidates = falls.sum(axis=1) + ~above[:, 0]
+    single = candidates[row] == 1
+    tau2[row[single]] = roots[single]
+    if not single.all():
+        row, roots = row[~single], roots[~single]
+        edge = np.unique(row)[~above[np.unique(row), 0]]
+        row, roots = np.concatenate([row, edge]), np.concatenate([roots, np.zeros(len(edge))])
+        height = loglik(t.take(row), roots, method)
+        for i in np.argsort(height, kind="stable"):  # the highest is written last
+            tau2[row[i]] = roots[i]
+    return tau2
