@@ -1,0 +1,23 @@
+"""The command line: arguments in, report out. The work is done elsewhere, and imported when a command needs it."""
+
+from __future__ import annotations
+
+import click
+
+from metamiq.cli.first_question import audit, reproduce
+from metamiq.cli.study_tables import datasets, pool
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="metamiq")
+def main() -> None:
+    """From what trial reports print to a pooled answer that anyone can audit.
+
+    \b
+    Example:
+      metamiq reproduce --out answer
+    """
+
+
+for _command in (reproduce, audit, pool, datasets):
+    main.add_command(_command)

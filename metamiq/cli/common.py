@@ -1,0 +1,54 @@
+"""What all commands share: messages on stderr, errors as one sentence, exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from metamiq.datasets import Dataset
+
+EXIT_DISAGREES = 1
+EXIT_COULD_NOT_RUN = 2
+
+
+def say(message: str) -> None:
+    """Tell the user something that is not a result."""
+    click.echo(message, err=True)
+
+
+def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
+    """Turn the errors a user can act on into one sentence and exit code 2, and a returned number into the exit code."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        from metamiq.errors import ConvergenceError
+
+        try:
+            code = command(*args, **kwargs)
+        except (ValueError, ConvergenceError) as error:  # DataError is a ValueError
+            say(f"metamiq: {error}")
+            sys.exit(EXIT_COULD_NOT_RUN)
+        sys.exit(code or 0)
+
+    return run
+
+
+def open_dataset(name_or_folder: str) -> Dataset:
+    """A bundled dataset by name, or a folder; what was noticed in reading goes to stderr."""
+    from metamiq.datasets import load_dataset, read_dataset
+
+    if Path(name_or_folder).is_dir():
+        ds = read_dataset(name_or_folder)
+    elif any(sign in name_or_folder for sign in "/\\."):
+        ds = read_dataset(name_or_folder)  # says that the folder is not there
+    else:
+        ds = load_dataset(name_or_folder)
+    for note in ds.notes:
+        say(f"note: {note}")
+    return ds

@@ -1,0 +1,124 @@
+"""`metamiq pool` and `metamiq datasets`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metamiq.cli.common import guarded, say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--measure", help="SMD, MD, ROM, OR, RR, RD, COR, ZCOR ...; not needed when the table has yi and vi.")
+@click.option("--method", default="REML", show_default=True, help="Estimator of tau2: REML, DL, PM, ML, FE ...")
+@click.option("--test", default="knha", show_default=True, help="knha, z, t or adhoc.")
+@click.option("--level", default=0.95, show_default=True, help="Coverage of intervals.")
+@click.option("--moderators", help='Formula, such as "disorder + mi_sessions".')
+@click.option(
+    "--forest", "figure", type=click.Path(path_type=Path, dir_okay=False), help="Write a forest plot (SVG) here."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@guarded
+def pool(
+    file: Path,
+    measure: str | None,
+    method: str,
+    test: str,
+    level: float,
+    moderators: str | None,
+    figure: Path | None,
+    as_json: bool,
+) -> None:
+    """Pool any study table (CSV): columns by name or by a well-known alias.
+
+    \b
+    Example:
+      metamiq pool trials.csv --measure SMD
+
+    The table has yi and vi, or what the measure is computed from: m1i sd1i n1i m2i sd2i n2i for SMD, ai n1i ci n2i
+    for OR.
+    """
+    from metamiq.datasets import read_table
+    from metamiq.pooling.models import random_effects
+    from metamiq.pooling.regression import meta_regression
+    from metamiq.report import content
+    from metamiq.report.writing import json_text
+
+    table = read_table(file)
+    for note in table.attrs.get("notes", ()):
+        say(f"note: {note}")
+    effects = _with_effects(table, measure)
+    fit: Any
+    if moderators:
+        fit = meta_regression(effects, moderators, method=method, test=test, level=level)
+    else:
+        fit = random_effects(effects, method=method, test=test, level=level)
+    if as_json:
+        rows = fit.to_frame().reset_index().to_dict(orient="records")
+        stored = {c: getattr(fit, c) for c in ("k", "n_studies", "tau2", "I2", "H2", "method", "test", "level")}
+        click.echo(
+            json_text(
+                {
+                    "results": [{str(k): content.json_value(v) for k, v in row.items()} for row in rows],
+                    **{k: content.json_value(v) for k, v in stored.items()},
+                }
+            ),
+            nl=False,
+        )
+    else:
+        click.echo(fit.summary())
+    if figure is not None:
+        from metamiq import plots
+
+        drawn = plots.forest(fit).figure.figure
+        plots.save_svg(drawn, figure)
+        say(f"written: {figure}")
+
+
+def _with_effects(table: pd.DataFrame, measure: str | None) -> pd.DataFrame:
+    from metamiq.effects.measures import effect_sizes
+    from metamiq.errors import DataError
+
+    if measure is not None:
+        effects = effect_sizes(table, measure)
+    elif {"yi", "vi"} <= set(table.columns):
+        effects = table
+    elif {"yi", "sei"} <= set(table.columns):
+        effects = table.assign(vi=table["sei"] ** 2)
+    else:
+        raise DataError(
+            "The table must have yi and vi, or --measure must say what to compute, but its columns are "
+            f"{', '.join(map(str, table.columns))}. Give --measure SMD for means and SDs, --measure OR for counts."
+        )
+    missing = effects["yi"].isna() | effects["vi"].isna()
+    if missing.any():
+        label = next((c for c in ("study", "trial_id", "label") if c in effects), None)
+        names = (
+            [str(x) for x in effects.loc[missing, label]]
+            if label
+            else [f"row {i + 1}" for i in missing.to_numpy().nonzero()[0]]
+        )
+        say(f"note: left out, no effect size: {', '.join(names)}")
+        effects = effects.loc[~missing]
+    return effects
+
+
+@click.command()
+@guarded
+def datasets() -> None:
+    """List the bundled datasets.
+
+    \b
+    Example:
+      metamiq datasets
+    """
+    from metamiq.datasets import available_datasets, load_dataset
+
+    for name in available_datasets():
+        click.echo(repr(load_dataset(name)))
