@@ -22,6 +22,7 @@ from metamiq.gaps import where_published
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.question import FEW_SESSIONS, Answers, CannotFit
 from metamiq.tails import critical_value
+from metamiq.wording import count, fixed, p_text
 
 VERDICTS = ("reproduced", "consistent", "inconsistent", "not testable")
 THIN = 10  # fewer effect sizes (points) than this is thin evidence, whatever the number of bounds
@@ -94,6 +95,10 @@ def audit(ds: Dataset | Answers) -> Audit:
     claims = answers.ds.claims
     if claims.empty:
         raise DataError(f"An audit needs published claims, but {answers.ds.name!r} has none. Add them to claims.csv.")
+    order = list(_RULES)
+    claims = claims.sort_values(
+        "claim_id", key=lambda ids: ids.map(lambda i: order.index(i) if i in order else len(order)), kind="stable"
+    )
     rows = []
     for claim in claims.itertuples():
         rule = _RULES.get(str(claim.claim_id), _no_rule)
@@ -101,8 +106,8 @@ def audit(ds: Dataset | Answers) -> Audit:
         thin = finding.verdict in ("consistent", "reproduced") and finding.k_points < THIN
         reason = finding.reason
         if thin:
-            reason += f" The evidence is thin: {_count(finding.k_points, 'effect size')}" + (
-                f" and {_count(finding.k_bounds, 'bound')}." if finding.k_bounds else "."
+            reason += f" The evidence is thin: {count(finding.k_points, 'effect size')}" + (
+                f" and {count(finding.k_bounds, 'bound')}." if finding.k_bounds else "."
             )
         rows.append(
             {
@@ -151,13 +156,9 @@ def detectable(se: float) -> float:
     return float((critical_value(1 - _SIGNIFICANCE) + critical_value(2 * _POWER - 1)) * se)
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def _interval(fit: BoundedFit) -> str:
     low, high = fit.ci()
-    return f"g = {fit.estimate:.2f} ({100 * fit.level:g}% interval {low:.2f} to {high:.2f})"
+    return f"g = {fixed(fit.estimate)} ({100 * fit.level:g}% interval {fixed(low)} to {fixed(high)})"
 
 
 def _no_rule(answers: Answers, published: str) -> Finding:
@@ -194,12 +195,17 @@ def _pooled_g(answers: Answers, published: str) -> Finding:
     elif p >= _SIGNIFICANCE:
         verdict, tail = (
             "consistent",
-            f"; a true mean of {published} is not contradicted (likelihood-ratio p = {p:.2f}).",
+            f"; a true mean of {published} is not contradicted (likelihood-ratio {p_text(p)}).",
         )
     else:
-        verdict, tail = "inconsistent", f"; a true mean of {published} is contradicted (likelihood-ratio p = {p:.3f})."
+        verdict = "inconsistent"
+        tail = f"; a true mean of {published} is contradicted (likelihood-ratio {p_text(p)})."
     return Finding(
-        f"{fit.estimate:.2f} ({low:.2f} to {high:.2f})", verdict, where + tail + also, fit.k_points, fit.k_bounds
+        f"{fixed(fit.estimate)} ({fixed(low)} to {fixed(high)})",
+        verdict,
+        where + tail + also,
+        fit.k_points,
+        fit.k_bounds,
     )
 
 
@@ -216,11 +222,11 @@ def _dropout(answers: Answers, published: str) -> Finding:
     said = "does not differ" if verdict == "consistent" else "differs"
     least = detectable(fit.se)
     return Finding(
-        f"odds ratio {ratio:.2f} ({low:.2f} to {high:.2f}), p = {fit.p_value:.2f}",
+        f"odds ratio {fixed(ratio)} ({fixed(low)} to {fixed(high)}), {p_text(fit.p_value)}",
         verdict,
-        f"Over the {_count(fit.k, 'trial')} with counts in both arms ({', '.join(answers.dropout['label'])}) dropout "
-        f"{said} significantly. Only an odds ratio below {math.exp(-least):.2f} or above {math.exp(least):.1f} would "
-        "have been detected with 80% power.",
+        f"Over the {count(fit.k, 'trial')} with counts in both arms ({', '.join(answers.dropout['label'])}) dropout "
+        f"{said} significantly. Only an odds ratio below {fixed(math.exp(-least))} or above {math.exp(least):.1f} "
+        "would have been detected with 80% power.",
         fit.k,
         0,
     )
@@ -229,7 +235,7 @@ def _dropout(answers: Answers, published: str) -> Finding:
 def _term(fit: BoundedFit) -> tuple[float, str]:
     row = fit.term_tests.iloc[0]
     p = float(row["p_value"])
-    return p, f"likelihood-ratio chi2({row['dof']:.0f}) = {row['statistic']:.2f}, p = {p:.2f}"
+    return p, f"likelihood-ratio chi2({row['dof']:.0f}) = {fixed(row['statistic'])}, {p_text(p)}"
 
 
 def _disorder(answers: Answers, published: str) -> Finding:
@@ -245,13 +251,13 @@ def _disorder(answers: Answers, published: str) -> Finding:
     best = int(np.argmin(se))
     i, j = pairs[best]
     means = fit.group_means()
-    listed = "; ".join(f"{g} {means.loc[g, 'estimate']:.2f}" for g in groups)
+    listed = "; ".join(f"{g} {fixed(means.loc[g, 'estimate'])}" for g in groups)
     verdict = "consistent" if p >= _SIGNIFICANCE else "inconsistent"
     return Finding(
         f"{test}",
         verdict,
         f"Mean g by disorder: {listed}. Even between the two best-known groups ({groups[j]} and {groups[i]}) only a "
-        f"difference of {detectable(se[best]):.2f} or more would have been detected with 80% power.",
+        f"difference of {fixed(detectable(se[best]))} or more would have been detected with 80% power.",
         fit.k_points,
         fit.k_bounds,
     )
@@ -267,10 +273,10 @@ def _dose(answers: Answers, published: str) -> Finding:
     least = detectable(float(row["se"]))
     left_out = f" Left out, number of sessions unknown: {', '.join(fit.omitted)}." if fit.omitted else ""
     return Finding(
-        f"{row['estimate']:+.2f} per session ({row['ci_low']:.2f} to {row['ci_high']:.2f}); {test}",
+        f"{row['estimate']:+.2f} per session ({fixed(row['ci_low'])} to {fixed(row['ci_high'])}); {test}",
         "consistent" if p >= _SIGNIFICANCE else "inconsistent",
-        f"Only a slope of {least:.2f} per session or more ({least * (high - low):.2f} between {low:g} and {high:g} "
-        f"sessions) would have been detected with 80% power.{left_out}",
+        f"Only a slope of {fixed(least)} per session or more ({fixed(least * (high - low))} between {low:g} and "
+        f"{high:g} sessions) would have been detected with 80% power.{left_out}",
         fit.k_points,
         fit.k_bounds,
     )
@@ -290,7 +296,7 @@ def _across_disorders(answers: Answers, published: str) -> Finding:
             reasons.append(f"{name} cannot be tested: {fit.reason.rstrip('.')}.")
             continue
         low, high = fit.ci()
-        parts.append(f"{name} {fit.estimate:.2f} ({low:.2f} to {high:.2f})")
+        parts.append(f"{name} {fixed(fit.estimate)} ({fixed(low)} to {fixed(high)})")
         verdicts.append("inconsistent" if high < 0 else "consistent")
         if low <= 0 <= high:
             reasons.append(f"{name}: the interval includes no benefit, so a benefit is neither shown nor excluded.")
@@ -317,8 +323,11 @@ def _few_sessions(answers: Answers, published: str) -> Finding:
     elif high < 0:
         verdict, tail = "inconsistent", ": the interval excludes a benefit."
     else:
-        verdict, tail = "consistent", ": the interval includes no benefit, so a benefit is neither shown nor excluded."
-    return Finding(f"{fit.estimate:.2f} ({low:.2f} to {high:.2f})", verdict, words + tail, fit.k_points, fit.k_bounds)
+        verdict = "consistent"
+        tail = ": the interval includes no benefit, so a benefit is neither shown nor excluded."
+    return Finding(
+        f"{fixed(fit.estimate)} ({fixed(low)} to {fixed(high)})", verdict, words + tail, fit.k_points, fit.k_bounds
+    )
 
 
 _RULES: dict[str, Callable[[Answers, str], Finding]] = {

@@ -37,7 +37,7 @@ def missing_numbers(ds: Dataset) -> pd.DataFrame:
         if key in effects.index:
             if effects.loc[key, "kind"] == "point":
                 continue
-            now = f"bound ({str(effects.loc[key, 'report'])})"
+            now = f"bound ({effects.loc[key, 'report']!s})"
             lacks = "mean, SD and n of each arm after treatment, or a test statistic"
             if effects.loc[key, "n_source"] == "assumed":
                 lacks += "; arm sizes"

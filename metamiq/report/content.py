@@ -13,6 +13,7 @@ from metamiq.gaps import missing_numbers
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.question import DROPOUT_MEASURES, Answers, Attempt, CannotFit
 from metamiq.tails import critical_value
+from metamiq.wording import count, fixed
 
 QUESTION = "Does motivational interviewing (MI) added to cognitive behaviour therapy (CBT) help with anxiety?"
 _SCOPE = (
@@ -42,21 +43,18 @@ def answer(answers: Answers) -> list[str]:
         said = "The evidence that can be read does not show whether MI added to CBT helps"
     percent = f"{100 * fit.level:g}%"
     first = (
-        f"{said}: pooled Hedges g = {fit.estimate:.2f} ({percent} interval {low:.2f} to {high:.2f}; positive favours "
-        f"MI + CBT), from {fit.k} trials: {_count(fit.k_points, 'effect size')} and {_count(fit.k_bounds, 'bound')}."
+        f"{said}: pooled Hedges g = {fixed(fit.estimate)} ({percent} interval {fixed(low)} to {fixed(high)}; "
+        f"positive favours MI + CBT), from {fit.k} trials: {count(fit.k_points, 'effect size')} and "
+        f"{count(fit.k_bounds, 'bound')}."
     )
     if pi_low <= 0 <= pi_high:
         second = (
-            f"Trials differ (I2 = {fit.I2:.0f}%): in a new trial the effect may lie between {pi_low:.2f} and "
-            f"{pi_high:.2f}, so that no benefit there would be no surprise."
+            f"Trials differ (I2 = {fit.I2:.0f}%): in a new trial the effect may lie between {fixed(pi_low)} and "
+            f"{fixed(pi_high)}, so that no benefit there would be no surprise."
         )
     else:
-        second = f"In a new trial the effect may lie between {pi_low:.2f} and {pi_high:.2f} (I2 = {fit.I2:.0f}%)."
+        second = f"In a new trial the effect may lie between {fixed(pi_low)} and {fixed(pi_high)} (I2 = {fit.I2:.0f}%)."
     return [first, second, fit.basis]
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def effects_table(answers: Answers) -> pd.DataFrame:
@@ -112,17 +110,17 @@ def moderators_table(answers: Answers) -> pd.DataFrame:
         note = "; ".join(f"compared with {v}" for v in fit.design.reference_levels.values()) if fit.design else ""
         if fit.omitted:
             note += f"{'; ' if note else ''}left out, unknown: {', '.join(fit.omitted)}"
-        for term, row in fit.coefficients.iterrows():
-            rows.append(
-                {"moderator": name, "term": term, **row[["estimate", "se", "ci_low", "ci_high", "p_value"]].to_dict(),
-                 "term_p": p, "k_points": fit.k_points, "k_bounds": fit.k_bounds, "note": note}
-            )  # fmt: skip
+        for row in fit.coefficients.reset_index().to_dict(orient="records"):
+            extra = {"moderator": name, "term_p": p, "k_points": fit.k_points, "k_bounds": fit.k_bounds, "note": note}
+            rows.append({str(c): v for c, v in (row | extra).items()})
     dropout = answers.dropout_as_moderator
     if isinstance(dropout, CannotFit):
         rows.append({"moderator": "dropout", "note": dropout.reason})
     else:
-        slope = dropout.coefficients.loc["dropout_log_or"]
-        rows.append({"moderator": "dropout", "term": "log odds ratio", **dict(slope.items()), "note": ""})
+        slope = dropout.coefficients.loc[["dropout_log_or"]].to_dict(orient="records")[0]
+        rows.append(
+            {"moderator": "dropout", "term": "log odds ratio", "note": ""} | {str(c): v for c, v in slope.items()}
+        )
     columns = [
         "moderator", "term", "estimate", "se", "ci_low", "ci_high", "p_value", "term_p", "k_points", "k_bounds", "note",
     ]  # fmt: skip
@@ -203,8 +201,8 @@ def results(answers: Answers, audit: Audit, contents: dict[str, pd.DataFrame]) -
 
 
 def _pooled(fit: BoundedFit) -> dict[str, Any]:
-    row = fit.to_frame().iloc[0].to_dict()
-    extra = {
+    row: dict[Any, Any] = fit.to_frame().iloc[0].to_dict()
+    extra: dict[Any, Any] = {
         c: getattr(fit, c) for c in ("k", "k_points", "k_bounds", "n_studies", "tau2", "I2", "method", "test", "level")
     }
     tau2 = fit.tau2_ci()

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+ARMS = ("MI + CBT", "CBT")
+
+
 def published_mean(answers: Answers) -> tuple[float, str] | None:
     """The published pooled g, as a reference line, where the dataset's claims give one."""
     claims = answers.ds.claims
@@ -34,13 +37,13 @@ def first_question(answers: Answers) -> dict[str, str]:
         out[name] = plots.svg_text(figure)
 
     if not isinstance(answers.pooled, CannotFit):
-        add("forest", plots.forest(answers.pooled, reference=published_mean(answers)))
+        add("forest", plots.forest(answers.pooled, reference=published_mean(answers), groups=ARMS))
     if not isinstance(answers.disorder, CannotFit):
-        add("disorder", plots.groups(answers.disorder))
+        add("disorder", plots.group_means(answers.disorder))
     if not isinstance(answers.dose, CannotFit):
         add("dose", plots.bubble(answers.dose, "mi_sessions"))
     if not isinstance(answers.era, CannotFit):
-        add("era", plots.groups(answers.era))
+        add("era", plots.group_means(answers.era))
     if "OR" in answers.dropout_pooled:
-        add("dropout", plots.forest(answers.dropout_pooled["OR"]))
+        add("dropout", plots.forest(answers.dropout_pooled["OR"], groups=ARMS))
     return out

@@ -13,6 +13,7 @@ import metamiq
 from metamiq.audit import Audit
 from metamiq.question import Answers
 from metamiq.report import content
+from metamiq.wording import fixed
 
 GLOSSARY = {
     "MI": "Motivational interviewing: a way of talking that helps people find their own reasons to change.",
@@ -22,7 +23,7 @@ GLOSSARY = {
     "point": "A trial whose report gives an effect size, or the numbers for one.",
     "bound": "A trial whose report gives only a verdict. 'Significant' puts g beyond the threshold of the test, "
     "'not significant' within it; the arm sizes set the threshold.",
-    "tau2, I2": "How much the true effects of trials differ: their variance, and its share of all variation in percent.",
+    "tau2, I2": "How much the true effects of trials differ: their variance, and its share of all variation.",
     "prediction interval": "Where the true effect of a new trial would lie.",
     "profile-likelihood interval": "All values of the mean that the data do not contradict at the 5% level.",
 }
@@ -56,10 +57,9 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         if math.isnan(value):
             return ""
-        if math.isinf(value):
-            return "\N{INFINITY}" if value > 0 else "\N{MINUS SIGN}\N{INFINITY}"
-        text = f"{value:.0f}" if value == int(value) and abs(value) >= 1 else f"{value:.3f}"
-        return text.replace("-", "\N{MINUS SIGN}")
+        whole = math.isfinite(value) and value == int(value) and abs(value) >= 1
+        text = f"{value:.0f}" if whole else fixed(value, 3)
+        return text.replace("inf", "\N{INFINITY}").replace("-", "\N{MINUS SIGN}")
     return str(value)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from metamiq.question import Answers
 from metamiq.report import content
+from metamiq.wording import fixed
 
 
 def console() -> Console:
@@ -23,9 +24,8 @@ def _text(value: Any) -> str:
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float):
-        if math.isinf(value):
-            return "inf" if value > 0 else "-inf"
-        return f"{value:.0f}" if value == int(value) and abs(value) >= 1 else f"{value:.2f}"
+        whole = math.isfinite(value) and value == int(value) and abs(value) >= 1
+        return f"{value:.0f}" if whole else fixed(value)
     return str(value)
 
 
@@ -35,7 +35,7 @@ def show_table(table: pd.DataFrame, columns: dict[str, str], title: str) -> None
     for name, heading in columns.items():
         out.add_column(heading, justify="right" if pd.api.types.is_numeric_dtype(table[name]) else "left")
     for row in table.to_dict(orient="records"):
-        out.add_row(*(_text(row[name]) for name in columns))
+        out.add_row(*(f"{row[name]:.3f}" if name == "p_value" else _text(row[name]) for name in columns))
     printer = console()
     printer.print(out)
     printer.print()
@@ -62,7 +62,7 @@ def show_answers(answers: Answers, tables: dict[str, pd.DataFrame]) -> None:
     printer.print()
     effects = tables["effects"].assign(
         g=[
-            f"{r['yi']:.2f}" if r["kind"] == "point" else f"{_text(r['yi_low'])} to {_text(r['yi_high'])}"
+            fixed(r["yi"]) if r["kind"] == "point" else f"{_text(r['yi_low'])} to {_text(r['yi_high'])}"
             for r in tables["effects"].to_dict(orient="records")
         ]
     )

@@ -1,0 +1,41 @@
+"""Numbers as a reader wants to see them in a sentence."""
+
+from __future__ import annotations
+
+import math
+
+
+def fixed(value: float, digits: int = 2) -> str:
+    """A number with a fixed number of decimals; never "-0.00".
+
+    Examples
+    --------
+    >>> fixed(-0.001), fixed(-0.126), fixed(float("inf"))
+    ('0.00', '-0.13', 'inf')
+    """
+    if not math.isfinite(value):
+        return str(float(value))
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def p_text(p: float) -> str:
+    """A p-value with three decimals, or that it is below 0.001.
+
+    Examples
+    --------
+    >>> p_text(0.0478), p_text(1e-9)
+    ('p = 0.048', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def count(n: int, noun: str) -> str:
+    """A number of things, with the plural where it is due.
+
+    Examples
+    --------
+    >>> count(1, "bound"), count(0, "bound")
+    ('1 bound', '0 bounds')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
