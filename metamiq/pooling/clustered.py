@@ -154,7 +154,10 @@ class ClusteredModel:
 
     def sums(self, between: float, within: float) -> Sums:
         """Generalised least squares with these components."""
-        cov = BlockCovariance(self.clusters, between, within)
+        return self.sums_at(BlockCovariance(self.clusters, between, within))
+
+    def sums_at(self, cov: BlockCovariance) -> Sums:
+        """Generalised least squares with this covariance."""
         # One pass over the rows for all right-hand sides: calls cost more than arithmetic at the usual k.
         W = cov.solve(self.columns)
         WQ = W[:, :-2]
@@ -212,6 +215,37 @@ class ClusteredModel:
         square = q.T @ Pq
         score = 0.5 * (np.array([float(r_total @ r_total), float(r @ r)]) - trace)
         return Likelihood(self._loglik(s, reml), score, 0.5 * info, 0.5 * (square + square.T) - 0.5 * info)
+
+    def loglik_grid(self, between: Array, within: Array, reml: bool) -> Array:
+        """Log-likelihood at many pairs of components, shape (g,): the sums of `BlockCovariance` side by side."""
+        c = self.clusters
+        k, p = self.Q.shape
+        v, rho, root_v = c.vi[:, None], c.rho, np.sqrt(c.vi)[:, None]
+        a = 1.0 / ((1.0 - rho) * v + within)  # (k, g)
+        total = c.total(a)
+        shrink = 1.0 / (1.0 + between * total)
+        value = k * np.log(2.0 * np.pi) - np.log(a).sum(axis=0) - np.log(shrink).sum(axis=0)
+
+        def solve(x: Array) -> Array:
+            mean = c.total(a * x) / total
+            return np.asarray(a * ((x - mean[c.code]) + (shrink * mean)[c.code]))
+
+        columns = [self.columns[:, j : j + 1] for j in range(p + 1)]
+        solved = [solve(x) for x in columns]
+        if rho > 0.0:
+            h = solve(root_v)
+            inner = c.total(root_v * h)
+            scale = rho / (1.0 + rho * inner)
+            value += np.log1p(rho * inner).sum(axis=0)
+            solved = [y - h * (scale * c.total(h * x))[c.code] for x, y in zip(columns, solved, strict=True)]
+        moments = np.stack([self.columns[:, : p + 1].T @ y for y in solved])  # (p + 1, p + 1, g)
+        moments = moments.transpose(2, 0, 1)
+        A, b = moments[:, :p, :p], moments[:, :p, p:]
+        rss = moments[:, p, p] - (b * np.linalg.solve(A, b)).sum(axis=(1, 2))
+        value = value + rss
+        if reml:
+            value += np.linalg.slogdet(A)[1] - p * np.log(2.0 * np.pi)
+        return np.asarray(-0.5 * value)
 
     def trace_P(self, s: Sums) -> float:
         """tr(P) at the covariance of `s`."""

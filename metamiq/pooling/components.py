@@ -13,6 +13,11 @@ from metamiq.pooling.clustered import Array, ClusteredModel
 
 NAMES = ("cluster", "effect")
 MAX_ITERATIONS = 500
+MAX_PEAKS = 6
+_EXTREME = (
+    "The likelihood of the variance components must be finite to be maximised, but it is not with vi from {low:g} to "
+    "{high:g}; look for effects with extreme yi or vi."
+)
 
 
 class Components(NamedTuple):
@@ -34,12 +39,12 @@ def _quadratic_step(theta: Array, score: Array, info: Array, free: list[int]) ->
     """The step to the maximum of score's - s'info s / 2 that keeps theta + s >= 0, over the free components."""
     if len(free) == 1:
         (j,) = free
-        step = np.zeros(2)
+        step: Array = np.zeros(2)
         step[j] = max(score[j] / info[j, j], -theta[j])
         return step
-    step = np.linalg.solve(info, score)
+    step = np.asarray(np.linalg.solve(info, score))
     if np.all(theta + step >= 0.0):
-        return np.asarray(step)
+        return step
     # The maximum lies on an edge: try both (a corner is the end of an edge) and take the better.
     best, best_gain = np.zeros(2), -np.inf
     for j in (0, 1):
@@ -83,11 +88,7 @@ def ascend(
         moving = [j for j in free if theta[j] > 0.0 or now.score[j] > 0.0]
         if not moving:
             return Components(theta, now.loglik)
-        newton = (
-            _positive_definite(now.observed)
-            if len(moving) == 2
-            else bool(now.observed[moving[0], moving[0]] > 0)
-        )
+        newton = _positive_definite(now.observed) if len(moving) == 2 else bool(now.observed[moving[0], moving[0]] > 0)
         info = now.observed if newton else now.expected
         step = _quadratic_step(theta, now.score, info, moving)
         gain = float(now.score @ step - 0.5 * step @ info @ step)
@@ -114,16 +115,51 @@ def ascend(
     )
 
 
+def _starts(model: ClusteredModel, reml: bool) -> list[Array]:
+    """Pairs of components from which to climb: the local maxima of the likelihood on a coarse grid, highest first."""
+    v, residual = model.clusters.vi, model.y - model.Q @ (model.Q.T @ model.y)
+    # Below a tenth of the smallest vi a component changes nothing; above the largest squared residual it cannot help.
+    low = 0.1 * float(v.min())
+    high = max(float(np.max(residual**2)), 10.0 * low)
+    # Many effects make one sharp maximum, and each pair costs a pass over them.
+    most = int(np.clip(np.sqrt(2e6 / len(v)), 4, 24))
+    points = int(np.clip(np.ceil(1.5 * np.log10(high / low)), 4, most))
+    axis = np.concatenate([[0.0], np.geomspace(low, high, points)])
+    between, within = np.repeat(axis, len(axis)), np.tile(axis, len(axis))
+    chunk = max(1, 2**18 // len(v))  # bounds memory: some arrays of k numbers per pair
+    values = np.concatenate(
+        [model.loglik_grid(between[i : i + chunk], within[i : i + chunk], reml) for i in range(0, len(between), chunk)]
+    )
+    padded = np.full((len(axis) + 2,) * 2, -np.inf)
+    padded[1:-1, 1:-1] = values.reshape(len(axis), -1)
+    around = [padded[1 + i : padded.shape[0] - 1 + i, 1 + j : padded.shape[1] - 1 + j]
+              for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]  # fmt: skip
+    peaks = np.flatnonzero((padded[1:-1, 1:-1] >= np.max(around, axis=0)).ravel())
+    peaks = peaks[np.argsort(-values[peaks], kind="stable")][:MAX_PEAKS]
+    return [np.array([between[i], within[i]]) for i in peaks]
+
+
 def maximise(model: ClusteredModel, reml: bool) -> Components:
-    """The highest maximum found from three starts: heterogeneity on both levels, only within, only between."""
-    k, p = model.Q.shape
-    residual = model.y - model.Q @ (model.Q.T @ model.y)
-    # The whole residual variance is an upper guess; a tenth of the smallest vi keeps it positive.
-    scale = max(float(residual @ residual) / max(k - p, 1), 0.1 * float(model.clusters.vi.min()))
-    starts = ((0.5 * scale, 0.5 * scale), (0.0, scale), (scale, 0.0))
-    best = ascend(model, np.array(starts[0]), reml)
-    for start in starts[1:]:
-        best = max(best, ascend(model, np.array(start), reml, known=best), key=lambda c: c.loglik)
+    """The highest of the maxima that lie above the local maxima of a grid.
+
+    The likelihood of two variances can have several maxima, and the lower ones catch optimisers that start once.
+
+    Raises
+    ------
+    ConvergenceError
+        If a climb does not arrive, or the weights span so many orders of magnitude that least squares breaks down.
+    """
+    best: Components | None = None
+    try:
+        for start in _starts(model, reml):
+            climb = ascend(model, start, reml, known=best)
+            if best is None or climb.loglik > best.loglik:
+                best = climb
+    except np.linalg.LinAlgError as error:
+        v = model.clusters.vi
+        raise ConvergenceError(_EXTREME.format(low=v.min(), high=v.max())) from error
+    if best is None:
+        raise ConvergenceError(_EXTREME.format(low=model.clusters.vi.min(), high=model.clusters.vi.max()))
     return best
 
 
@@ -132,7 +168,12 @@ def profile_interval(
 ) -> tuple[float, float]:
     """Values of one component that a likelihood-ratio test at `level` does not reject, the other maximised out.
 
-    The lower end is 0 when 0 is not rejected, the upper end infinite when no value is.
+    The lower end is 0 when 0 is not rejected. The upper end is finite: the likelihood falls without bound.
+
+    Raises
+    ------
+    ConvergenceError
+        If no upper end is found.
     """
     target = best.loglik - 0.5 * float(special.chdtri(1, 1.0 - level))
     other = 1 - which
@@ -154,4 +195,7 @@ def profile_interval(
         if profile(high) < 0.0:
             return low, root(profile, hat, high)
         high *= 2.0
-    return low, np.inf
+    raise ConvergenceError(
+        f"The likelihood must fall as the {NAMES[which]} variance grows, but it does not up to {high:g}; look for "
+        "effects with extreme vi."
+    )

@@ -1,12 +1,4 @@
-r"""Cluster-robust variance for any fit: CR0, CR1, CR2, Satterthwaite degrees of freedom and the HTZ Wald test.
-
-With weights W = M^-1 from the fitted covariance M (the working model), bread B = (X'WX)^-1 and residuals e,
-
-.. math:: V = B \Big( \sum_c X_c' W_c A_c e_c e_c' A_c' W_c X_c \Big) B
-
-CR2 takes for A_c the matrix that makes V unbiased if the working model is right. Only the blocks of M of one cluster
-are formed, for all clusters of one size at the same time.
-"""
+"""Cluster-robust tests for any fit: CR0, CR1 and CR2, Satterthwaite degrees of freedom and the HTZ Wald test."""
 
 from __future__ import annotations
 
@@ -21,6 +13,7 @@ from metamiq.errors import DataError
 from metamiq.pooling.clustered import Array, BlockCovariance, Clusters, Index
 from metamiq.pooling.records import RESULT_COLUMNS, PooledEffect, frozen_copy
 from metamiq.pooling.regression import MetaRegression
+from metamiq.pooling.sandwich import Sandwich, WorkingModel, sandwich
 from metamiq.tails import critical_value, f_sf, two_sided_p
 
 TYPES = ("CR0", "CR1", "CR1p", "CR2")
@@ -35,129 +28,22 @@ class WaldTest(NamedTuple):
     p_value: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WorkingModel:
-    """What a robust variance needs of a fit: y = X beta + error with the covariance of the fitted model."""
-
-    y: Array
-    X: Array
-    names: tuple[str, ...]
-    covariance: BlockCovariance
-    level: float
-    labels: pd.Series  # the cluster of each row
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sandwich:
-    """The parts of V that its degrees of freedom are made of, on an orthonormal basis Q = X R^-1 of the design.
-
-    With E_c = B Q_c' W_c A_c, `spread` holds E_c M_c E_c' and `pull` Q_c' E_c'. Under the working model the
-    covariance of the contributions of clusters i and j to a contrast is [i = j] spread_i - pull_i' B pull_j.
-    """
-
-    beta: Array  # (p,), on X
-    cov: Array  # (p, p), on X
-    inverse_root: Array  # R^-1
-    bread: Array  # (p, p), on Q
-    spread: Array  # (C, p, p)
-    pull: Array  # (C, p, p)
-
-    def moments(self, contrast: Array) -> tuple[Array, Array, Array]:
-        """Per-cluster spread (C, q, q) and pull (C, p, q) of contrasts (q, p) on X, and the expectation of V (q, q)."""
-        c = contrast @ self.inverse_root
-        spread, pull = c @ self.spread @ c.T, self.pull @ c.T
-        expected = spread.sum(axis=0) - np.einsum("cas,ab,cbt->st", pull, self.bread, pull)
-        return spread, pull, expected
-
-    def satterthwaite(self, contrasts: Array) -> Array:
-        """Degrees of freedom 2 E(V)^2 / Var(V) of each row of `contrasts`, one by one."""
-        c = contrasts @ self.inverse_root
-        g = np.einsum("sp,cpq,sq->cs", c, self.spread, c)
-        z = self.pull @ c.T  # (C, p, s)
-        bz = self.bread @ z
-        inner = (z * bz).sum(axis=1)  # (C, s)
-        total = (g - inner).sum(axis=0)
-        products = np.einsum("cas,cbs->sab", z, bz)
-        squares = (g**2 - 2.0 * g * inner).sum(axis=0) + np.einsum("sab,sba->s", products, products)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(total**2 / squares)
-
-    def total_variance(self, contrast: Array) -> float:
-        """Sum of the variances of all elements of D = E(V)^-1/2 V E(V)^-1/2, for q contrasts together."""
-        expected = self.moments(contrast)[2]
-        scaled = np.linalg.inv(np.linalg.cholesky(expected)) @ contrast
-        spread, pull, _ = self.moments(scaled)
-        half = np.linalg.cholesky(self.bread).T @ pull  # R_i with pull_i' B pull_j = R_i' R_j
-        own = np.einsum("cas,cat->cst", half, half)
-        trace = np.einsum("css->c", spread)
-        # Var(d_st) summed = sum_ij tr(O_ij)^2 + tr(O_ij O_ij), O_ij = [i = j] spread_i - R_i' R_j: no pair is visited.
-        first = float((trace**2 - 2.0 * trace * np.einsum("css->c", own)).sum())
-        second = float((spread * spread).sum() - 2.0 * (spread * own).sum())
-        moment = np.einsum("cas,cbt->asbt", half, half)
-        first += float((moment**2).sum())
-        second += float((moment * moment.transpose(0, 3, 2, 1)).sum())
-        return first + second
-
-
-def cluster_blocks(code: Index) -> list[tuple[Index, Index]]:
-    """Clusters grouped by size: their numbers (m,) and their rows (m, n)."""
-    order = np.argsort(code, kind="stable")
-    counts = np.bincount(code)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    blocks = []
-    for n in np.unique(counts):
-        ids = np.flatnonzero(counts == n)
-        blocks.append((ids, order[starts[ids][:, None] + np.arange(n)]))
-    return blocks
-
-
-def _cr2_adjustment(phi: Array, left: Array) -> Array:
-    """A = L (L' G L)^-1/2 L' per block, with M = L L' and G = M - Q B Q' the covariance of the residuals.
-
-    The generalised inverse root keeps as many directions as L^-1 G L^-T, whose eigenvalues lie in [0, 1], has.
-    """
-    root = np.linalg.cholesky(phi)
-    white = np.linalg.solve(root, left)  # left left' = Q B Q'
-    eigenvalues = np.linalg.eigvalsh(np.eye(phi.shape[-1]) - white @ white.transpose(0, 2, 1))
-    rank = (eigenvalues > 1e-9).sum(axis=1)
-    residual = phi - left @ left.transpose(0, 2, 1)
-    values, vectors = np.linalg.eigh(root.transpose(0, 2, 1) @ residual @ root)
-    n = phi.shape[-1]
-    kept = (np.arange(n) >= n - rank[:, None]) & (values > 0.0)
-    power = np.where(kept, 1.0 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
-    half = root @ vectors
-    return np.asarray((half * power[:, None, :]) @ half.transpose(0, 2, 1))
-
-
-def sandwich(model: WorkingModel, code: Index, type: str) -> Sandwich:
-    """Robust covariance of the coefficients; `code` numbers the cluster of each row from 0."""
-    Q, R = np.linalg.qr(model.X)
-    p = Q.shape[1]
-    n_clusters = int(code.max()) + 1
-    # Residuals of the rough fit first: a mean far from 0 costs no digits.
-    rough = Q.T @ model.y
-    y = model.y - Q @ rough
-    WQ = model.covariance.solve(Q)
-    bread = np.linalg.inv(Q.T @ WQ)
-    bread_root = np.linalg.cholesky(bread)
-    gamma = bread @ (WQ.T @ y)
-    residual = y - Q @ gamma
-    factor = {"CR1": n_clusters / (n_clusters - 1), "CR1p": n_clusters / max(n_clusters - p, np.nan)}
-    scale = np.sqrt(factor.get(type, 1.0))
-    spread, pull, meat = np.empty((n_clusters, p, p)), np.empty((n_clusters, p, p)), np.zeros((p, p))
-    for ids, rows in cluster_blocks(code):
-        phi = model.covariance.dense(rows)
-        scores = WQ[rows].transpose(0, 2, 1)
-        if type == "CR2":
-            scores = scores @ _cr2_adjustment(phi, Q[rows] @ bread_root)
-        E = scale * (bread @ scores)
-        u = (E @ residual[rows][:, :, None])[:, :, 0]
-        meat += u.T @ u
-        spread[ids] = E @ phi @ E.transpose(0, 2, 1)
-        pull[ids] = Q[rows].transpose(0, 2, 1) @ E.transpose(0, 2, 1)
-    inverse_root = np.linalg.inv(R)
-    beta = inverse_root @ (gamma + rough)
-    return Sandwich(beta, inverse_root @ meat @ inverse_root.T, inverse_root, bread, spread, pull)
+def coefficient_table(estimate: Array, se: Array, dof: Array, level: float) -> pd.DataFrame:
+    """Estimates with their tests and intervals, one row each; infinite `dof` means normal."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = estimate / se
+    half = critical_value(level, dof) * se
+    return pd.DataFrame(
+        {
+            "estimate": estimate,
+            "se": se,
+            "statistic": statistic,
+            "dof": dof,
+            "p_value": two_sided_p(statistic, dof),
+            "ci_low": estimate - half,
+            "ci_high": estimate + half,
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -186,26 +72,17 @@ class RobustFit:
         return np.full(len(contrast), float(left) if left > 0 else np.nan)
 
     def contrast(self, L: ArrayLike, level: float | None = None) -> pd.DataFrame:
-        """Linear combinations L beta of the coefficients, one row each."""
+        """Linear combinations L beta of the coefficients, one row each.
+
+        NaN (but for the estimate) where a contrast rests on one cluster.
+        """
         contrast = np.atleast_2d(np.asarray(L, dtype=float))
         level = self.level if level is None else level
-        estimate = contrast @ self.beta
-        se = np.sqrt(np.einsum("ip,pq,iq->i", contrast, self.cov, contrast))
-        dof = self.contrast_dof(contrast)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            statistic = estimate / se
-        half = critical_value(level, dof) * se
-        return pd.DataFrame(
-            {
-                "estimate": estimate,
-                "se": se,
-                "statistic": statistic,
-                "dof": dof,
-                "p_value": two_sided_p(statistic, dof),
-                "ci_low": estimate - half,
-                "ci_high": estimate + half,
-            }
-        )
+        # A contrast that rests on one cluster has a small variance by construction, not by precision.
+        known = self.parts.estimable(contrast)
+        variance = np.einsum("ip,pq,iq->i", contrast, self.cov, contrast)
+        se = np.sqrt(np.where(known, np.maximum(variance, 0.0), np.nan))
+        return coefficient_table(contrast @ self.beta, se, self.contrast_dof(contrast), level)
 
     @property
     def coefficients(self) -> pd.DataFrame:
@@ -425,7 +302,9 @@ def wald_test(fit: Any, constraints: str | list[str] | ArrayLike, test: str = "H
         raise ValueError(f"test must be one of 'HTZ', 'naive-F', not {test!r}.")
     fit = getattr(fit, "robust", fit)
     if not isinstance(fit, RobustFit):
-        raise ValueError("wald_test needs a fit with a robust variance: wrap it in metamiq.robust(fit, cluster=...) first.")
+        raise ValueError(
+            "wald_test needs a fit with a robust variance: wrap it in metamiq.robust(fit, cluster=...) first."
+        )
     C = constraint_matrix(constraints, fit.names)
     q = len(C)
     undefined = WaldTest(np.nan, q, np.nan, np.nan)
