@@ -1,9 +1,42 @@
 """Pictures of fits: functions that return Axes, each drawn from a table that can be had on its own."""
 
 from metamiq.plots.alt_text import alt_text
+from metamiq.plots.bubble import bubble, bubble_line, bubble_rows
+from metamiq.plots.diagnostic import baujat, baujat_rows, labbe, labbe_rows, normal_quantile, quantile_rows
+from metamiq.plots.effect_table import effect_table
+from metamiq.plots.evidence import albatross, albatross_rows, orchard, orchard_rows
 from metamiq.plots.forest import forest
 from metamiq.plots.forest_rows import forest_rows
+from metamiq.plots.funnel import funnel, radial, radial_rows
+from metamiq.plots.group_means import group_means, group_rows
 from metamiq.plots.row_drawing import draw_rows
 from metamiq.plots.saving import save_png, save_svg, svg_text
 
-__all__ = ["alt_text", "draw_rows", "forest", "forest_rows", "save_png", "save_svg", "svg_text"]
+__all__ = [
+    "albatross",
+    "albatross_rows",
+    "alt_text",
+    "baujat",
+    "baujat_rows",
+    "bubble",
+    "bubble_line",
+    "bubble_rows",
+    "draw_rows",
+    "effect_table",
+    "forest",
+    "forest_rows",
+    "funnel",
+    "group_means",
+    "group_rows",
+    "labbe",
+    "labbe_rows",
+    "normal_quantile",
+    "orchard",
+    "orchard_rows",
+    "quantile_rows",
+    "radial",
+    "radial_rows",
+    "save_png",
+    "save_svg",
+    "svg_text",
+]

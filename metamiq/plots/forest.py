@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from metamiq.errors import DataError
 from metamiq.plots.alt_text import alt_text
-from metamiq.plots.forest_rows import Fit, _subgroup_effects, footer_lines, forest_rows
+from metamiq.plots.forest_rows import Fit, footer_lines, forest_rows, subgroup_effects
 from metamiq.plots.row_drawing import draw_rows
 from metamiq.plots.row_layout import TextColumn
 from metamiq.plots.scale import Scale
@@ -71,7 +71,7 @@ def forest(
     >>> print(ax.get_label().split(".")[0])
     Forest plot of 3 effects
     """
-    effects = _subgroup_effects(fit) if isinstance(fit, Subgroups) else fit.effects
+    effects = subgroup_effects(fit) if isinstance(fit, Subgroups) else fit.effects
     measure = next(iter(fit.fits.values())).measure if isinstance(fit, Subgroups) else fit.measure
     headers = dict(columns) if isinstance(columns, Mapping) else {c: c for c in columns}
     rows = _with_columns(forest_rows(fit, level), effects, list(headers), fit)

@@ -18,25 +18,39 @@ from metamiq.pooling.subgroups import Subgroups
 from metamiq.tails import critical_value
 
 Fit = PooledEffect | BoundedFit | MetaRegression | Subgroups
-COLUMNS = ("label", "kind", "yi", "ci_low", "ci_high", "weight", "n1i", "n2i", "n1_text", "n2_text", "effect_text",
-           "weight_text")  # fmt: skip
+COLUMNS = (
+    "label",
+    "kind",
+    "yi",
+    "ci_low",
+    "ci_high",
+    "weight",
+    "n1i",
+    "n2i",
+    "n1_text",
+    "n2_text",
+    "effect_text",
+    "weight_text",
+)
 KINDS = ("point", "bound", "mean", "subtotal", "prediction", "heading")
 
 
 def row_labels(fit: Fit) -> list[str]:
     """How each row is called in a picture: its `label`, else its study."""
-    effects = fit.effects if not isinstance(fit, Subgroups) else _subgroup_effects(fit)
+    effects = fit.effects if not isinstance(fit, Subgroups) else subgroup_effects(fit)
     for column in ("label", "study", "trial_id"):
         if column in effects:
             return [str(x) for x in effects[column]]
     return [f"row {i + 1}" for i in range(len(effects))]
 
 
-def _subgroup_effects(fit: Subgroups) -> pd.DataFrame:
+def subgroup_effects(fit: Subgroups) -> pd.DataFrame:
+    """The rows of all groups, group by group."""
     return pd.concat([f.effects for f in fit.fits.values()])
 
 
-def _numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+def numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """A column as floats; NaN where it is missing."""
     if name not in frame:
         return np.full(len(frame), np.nan)
     return np.asarray(pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan))
@@ -50,15 +64,15 @@ def effect_rows(
     `weights` are shares; NaN shows none. A row without yi is a bound from `yi_low` to `yi_high`.
     """
     scale = Scale(effects.attrs.get("measure"))
-    yi, vi = _numbers(effects, "yi"), _numbers(effects, "vi")
+    yi, vi = numbers(effects, "yi"), numbers(effects, "vi")
     is_point = np.isfinite(yi) & np.isfinite(vi)
     half = float(critical_value(level)) * np.sqrt(np.where(is_point, vi, np.nan))
-    low = np.where(is_point, yi - half, _numbers(effects, "yi_low"))
-    high = np.where(is_point, yi + half, _numbers(effects, "yi_high"))
-    n1, n2 = _numbers(effects, "n1i"), _numbers(effects, "n2i")
+    low = np.where(is_point, yi - half, numbers(effects, "yi_low"))
+    high = np.where(is_point, yi + half, numbers(effects, "yi_high"))
+    n1, n2 = numbers(effects, "n1i"), numbers(effects, "n2i")
     assumed = (effects["n_source"] == "assumed").to_numpy() if "n_source" in effects else np.zeros(len(effects), bool)
     events1, events2 = (
-        (_numbers(effects, "ai"), _numbers(effects, "ci"))
+        (numbers(effects, "ai"), numbers(effects, "ci"))
         if {"ai", "ci"} <= set(effects)
         else (np.full(len(effects), np.nan),) * 2
     )
@@ -255,7 +269,7 @@ def footer_lines(fit: Fit, level: float | None = None) -> list[str]:
     if fit.method == "FE":
         lines.append(f"{k}; heterogeneity: Q({_q_df(fit)}) = {number(_q(fit))}, I² = {fit.I2:.0f}%")
     else:
-        rest = "residual heterogeneity" if _has_moderators(fit) else "heterogeneity"
+        rest = "residual heterogeneity" if has_moderators(fit) else "heterogeneity"
         percent = f"{100 * level:g}% CI "
         low, high = fit.tau2_ci(level) if fit.k > 1 and np.isfinite(fit.tau2) else (np.nan, np.nan)
         interval = f" ({percent}{number(low, 3)} to {number(high, 3)})" if np.isfinite(low) else ""
@@ -263,7 +277,7 @@ def footer_lines(fit: Fit, level: float | None = None) -> list[str]:
         tau2 = f"τ² = {number(fit.tau2, 3)}{interval}" if np.isfinite(fit.tau2) else "τ² undefined"
         q = f"; Q({_q_df(fit)}) = {number(_q(fit))}" if np.isfinite(_q(fit)) else ""
         lines.append(f"{k}; {rest}: {tau2}{i2}{q} ({fit.method})")
-    if _has_moderators(fit):
+    if has_moderators(fit):
         lines.append("Moderators: " + "; ".join(_term_texts(fit)))
     if isinstance(fit, BoundedFit) and fit.k_bounds:
         lines.append(fit.basis)
@@ -273,7 +287,8 @@ def footer_lines(fit: Fit, level: float | None = None) -> list[str]:
     return lines
 
 
-def _has_moderators(fit: PooledEffect | BoundedFit | MetaRegression) -> bool:
+def has_moderators(fit: PooledEffect | BoundedFit | MetaRegression) -> bool:
+    """Whether the model has more than one mean."""
     return isinstance(fit, MetaRegression) or (isinstance(fit, BoundedFit) and fit.design is not None)
 
 

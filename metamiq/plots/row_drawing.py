@@ -81,12 +81,12 @@ def draw_rows(
         footer=footer,
         legend=[text for text, _ in legend],
     )
-    ax, factor = _place(ax, layout)
+    ax, factor, width = _place(ax, layout)
     size = FONT * factor
     at = None if reference is None else _from_axis(scale, reference[0])
     low, high = axis_limits(rows, [x for x in (null, at, guide) if x is not None and np.isfinite(x)])
     ax.set_ylim(layout.height, 0.0)
-    scale.set_axis(ax, low, high, layout.plot_width * factor, size)
+    scale.set_axis(ax, low, high, width, size)
     _frame(ax)
     if np.isfinite(null):
         ax.axvline(float(scale.shown(null)), color=style.QUIET, lw=0.9, zorder=1)
@@ -95,7 +95,7 @@ def draw_rows(
     if at is not None:
         ax.axvline(float(scale.shown(at)), color=style.REFERENCE, lw=1.2, ls=(0, (5, 2)), zorder=1.5)
     _draw_marks(ax, rows, layout, scale, low, high, factor)
-    _draw_text(ax, layout, factor, None if at is None else (at - low) / (high - low))
+    _draw_text(ax, layout, factor, width, None if at is None else (at - low) / (high - low))
     if legend:
         _draw_legend(ax, layout, factor, legend)
     return ax
@@ -135,8 +135,8 @@ def axis_limits(rows: pd.DataFrame, marked: Sequence[float] = ()) -> tuple[float
     return outer_low - pad_low * span, outer_high + pad_high * span
 
 
-def _place(ax: Axes | None, layout: Layout) -> tuple[Axes, float]:
-    """Axes whose plot leaves room for the text around it, and the factor by which all type is reduced."""
+def _place(ax: Axes | None, layout: Layout) -> tuple[Axes, float, float]:
+    """Axes whose plot leaves room for the text around it, the factor by which all type is reduced, the plot's width."""
     needed = (layout.width, layout.top + layout.height + layout.bottom + 2 * MARGIN)
     if ax is None:
         ax = style.new_axes(needed[0] / POINTS_PER_INCH, needed[1] / POINTS_PER_INCH)
@@ -163,7 +163,7 @@ def _place(ax: Axes | None, layout: Layout) -> tuple[Axes, float]:
             height * box.height,
         )
     )
-    return ax, factor
+    return ax, factor, (1 - left - right) * room[0]
 
 
 def _frame(ax: Axes) -> None:
@@ -231,8 +231,13 @@ class _Marks:
         left = [(self.low, y)] if np.isneginf(low) else []
         right = [(self.high, y)] if np.isposinf(high) else []
         corners = [
-            *left, (inner_low, y - half), (inner_high, y - half), *right, (inner_high, y + half), (inner_low, y + half)
-        ]  # fmt: skip
+            *left,
+            (inner_low, y - half),
+            (inner_high, y - half),
+            *right,
+            (inner_high, y + half),
+            (inner_low, y + half),
+        ]
         self.ax.add_patch(
             Polygon(
                 [(self._x(x), v) for x, v in corners],
@@ -251,9 +256,14 @@ class _Marks:
             if np.isfinite(end):
                 x = self._x(end)
                 self.ax.plot(
-                    [x, x], [y - 1.25 * half, y + 1.25 * half], color=style.BOUND, lw=2 * self.factor, zorder=2.5,
-                    solid_capstyle="butt", clip_on=False,
-                )  # fmt: skip
+                    [x, x],
+                    [y - 1.25 * half, y + 1.25 * half],
+                    color=style.BOUND,
+                    lw=2 * self.factor,
+                    zorder=2.5,
+                    solid_capstyle="butt",
+                    clip_on=False,
+                )
 
     def diamond(self, y: float, x: float, low: float, high: float, *, half: float, filled: bool) -> None:
         """A mean with its interval: filled for the whole, open for a part."""
@@ -264,9 +274,16 @@ class _Marks:
         corners = [(self._x(low), y), (self._x(x), y - half), (self._x(high), y), (self._x(x), y + half)]
         face = style.MEAN if filled else "white"
         self.ax.add_patch(
-            Polygon(corners, closed=True, facecolor=face, edgecolor=style.MEAN, lw=1.1 * self.factor, zorder=3,
-                    gid="diamond")
-        )  # fmt: skip
+            Polygon(
+                corners,
+                closed=True,
+                facecolor=face,
+                edgecolor=style.MEAN,
+                lw=1.1 * self.factor,
+                zorder=3,
+                gid="diamond",
+            )
+        )
         for end, marker, beyond in ((low, "<", low < self.low), (high, ">", high > self.high)):
             if beyond:
                 self.ax.plot(
@@ -274,7 +291,7 @@ class _Marks:
                 )
 
 
-def _draw_text(ax: Axes, layout: Layout, factor: float, reference_at: float | None) -> None:
+def _draw_text(ax: Axes, layout: Layout, factor: float, width: float, reference_at: float | None) -> None:
     """All text beside, above and below the plot, at its place in points from the plot's edges."""
     size = FONT * factor
 
@@ -301,16 +318,29 @@ def _draw_text(ax: Axes, layout: Layout, factor: float, reference_at: float | No
             say(cell.text, x, 1.0, cell.offset, 4.0, ha=cell.align, va="bottom", weight=weight)
         else:
             say(
-                cell.text, x, (float(layout.centres[cell.row]),), cell.offset, 0.0,
-                ha=cell.align, va="center", multialignment=cell.align, weight=weight,
-            )  # fmt: skip
+                cell.text,
+                x,
+                (float(layout.centres[cell.row]),),
+                cell.offset,
+                0.0,
+                ha=cell.align,
+                va="center",
+                multialignment=cell.align,
+                weight=weight,
+            )
     # A rule below the headers, across the columns and the plot.
-    width = layout.plot_width
-    ax.plot([-layout.left / width, 1 + layout.right / width], [1, 1], transform=ax.transAxes, color="#BBBBBB",
-            lw=0.7 * factor, clip_on=False, zorder=0.5)  # fmt: skip
+    ax.plot(
+        [-layout.left * factor / width, 1 + layout.right * factor / width],
+        [1, 1],
+        transform=ax.transAxes,
+        color="#BBBBBB",
+        lw=0.7 * factor,
+        clip_on=False,
+        zorder=0.5,
+    )
     if layout.reference and reference_at is not None:
         # Centred on its line, but never beyond the plot, where the columns have their headers.
-        half = style.text_width(layout.reference) / 2 / layout.plot_width
+        half = style.text_width(layout.reference, size) / 2 / width
         centre = min(max(reference_at, half), 1 - half) if half < 0.5 else 0.5
         say(layout.reference, centre, 1.0, 0.0, 4.0, ha="center", va="bottom", color=style.REFERENCE)
     if layout.favours is not None:

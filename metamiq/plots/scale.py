@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
@@ -34,8 +36,25 @@ _NAMES = {
 }
 _SHORT = {"SMD": "Hedges' g", "SMDH": "g", "SMD1": "delta", "SMD1H": "delta"}
 _COUNTS = ("OR", "PETO", "RR", "IRR", "RD", "AS")
-_ONE_GROUP = ("COR", "ZCOR", "UCOR", "PR", "PLN", "PLO", "PAS", "PFT", "IR", "IRLN", "IRS", "IRFT", "MN", "SMCC",
-              "SMCR", "SMCRH", "MC")  # fmt: skip
+_ONE_GROUP = (
+    "COR",
+    "ZCOR",
+    "UCOR",
+    "PR",
+    "PLN",
+    "PLO",
+    "PAS",
+    "PFT",
+    "IR",
+    "IRLN",
+    "IRS",
+    "IRFT",
+    "MN",
+    "SMCC",
+    "SMCR",
+    "SMCRH",
+    "MC",
+)
 _LIMIT = 230.0  # exp of more does not fit the axis
 
 
@@ -84,28 +103,38 @@ class Scale:
             return f"Fewer in {first}", f"More in {first}"
         return f"Favours {second}", f"Favours {first}"
 
-    def set_axis(self, ax: Axes, low: float, high: float, width: float, size: float = FONT) -> None:
-        """Limits (given on the scale of yi) and ticks of the x axis, whose labels fit into `width` points."""
+    def set_axis(
+        self, ax: Axes, low: float, high: float, room: float, size: float = FONT, which: Literal["x", "y"] = "x"
+    ) -> None:
+        """Limits (given on the scale of yi) and ticks of an axis, whose labels fit into `room` points."""
         if self.is_ratio:
             low, high = max(low, -_LIMIT), min(high, _LIMIT)
-            ax.set_xscale("log")
-        ends = self.shown([low, high])
-        ax.set_xlim(float(ends[0]), float(ends[1]))
-        ticks, labels = self._ticks(low, high, width, size)
-        ax.xaxis.set_major_locator(FixedLocator(list(ticks)))
-        ax.xaxis.set_major_formatter(FixedFormatter(labels))
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.tick_params(axis="x", labelsize=size)
+        ends = (float(self.shown(low)), float(self.shown(high)))
+        if which == "x":
+            ax.set_xscale("log" if self.is_ratio else "linear")
+            ax.set_xlim(*ends)
+        else:
+            ax.set_yscale("log" if self.is_ratio else "linear")
+            ax.set_ylim(*ends)
+        axis: Axis = ax.xaxis if which == "x" else ax.yaxis
+        ticks, labels = self.ticks(low, high, room, size, which)
+        axis.set_major_locator(FixedLocator(list(ticks)))
+        axis.set_major_formatter(FixedFormatter(labels))
+        axis.set_minor_locator(NullLocator())
+        axis.set_tick_params(labelsize=size)
 
-    def _ticks(self, low: float, high: float, width: float, size: float) -> tuple[NDArray[np.float64], list[str]]:
+    def ticks(
+        self, low: float, high: float, room: float, size: float, which: str
+    ) -> tuple[NDArray[np.float64], list[str]]:
+        """Ticks (in the units of the axis) between two ends (on the scale of yi), and labels, as many as have room."""
         for candidate in self._candidates(low, high):
             at = np.log(candidate) if self.is_ratio else candidate
             inside = candidate[(at >= low - 1e-12) & (at <= high + 1e-12)]
             if not len(inside):
                 continue
             labels = _labels(inside)
-            where = (np.log(inside) if self.is_ratio else inside) * width / (high - low)
-            half = np.array([text_width(label, size) / 2 for label in labels])
+            where = (np.log(inside) if self.is_ratio else inside) * room / (high - low)
+            half = np.array([(text_width(label, size) if which == "x" else size) / 2 for label in labels])
             if (np.diff(where) > half[1:] + half[:-1] + 0.6 * size).all():
                 return inside, labels
         return np.zeros(0), []
