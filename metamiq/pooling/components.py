@@ -122,8 +122,8 @@ def _starts(model: ClusteredModel, reml: bool) -> list[Array]:
     low = 0.1 * float(v.min())
     high = max(float(np.max(residual**2)), 10.0 * low)
     # Many effects make one sharp maximum, and each pair costs a pass over them.
-    most = int(np.clip(np.sqrt(2e6 / len(v)), 4, 24))
-    points = int(np.clip(np.ceil(1.5 * np.log10(high / low)), 4, most))
+    most = int(np.clip(np.sqrt(2e6 / len(v)), 4, 30))
+    points = int(np.clip(np.ceil(3.0 * np.log10(high / low)), 4, most))
     axis = np.concatenate([[0.0], np.geomspace(low, high, points)])
     between, within = np.repeat(axis, len(axis)), np.tile(axis, len(axis))
     chunk = max(1, 2**18 // len(v))  # bounds memory: some arrays of k numbers per pair

@@ -109,19 +109,21 @@ def cluster_blocks(code: Index) -> list[tuple[Index, Index]]:
 
 
 def _cr2_adjustment(phi: Array, left: Array) -> Array:
-    """A = L (L' G L)^-1/2 L' per block, with M = L L' and G = M - Q B Q' the covariance of the residuals.
+    """A = L (L'GL)^-1/2 L' per block, with M = L L' and G = M - Q B Q' = M - left left' the covariance of residuals.
 
-    The generalised inverse root keeps as many directions as L^-1 G L^-T, whose eigenvalues lie in [0, 1], has.
+    L'GL is never formed: with G = L K K' L' its root comes from the singular values of L'L K, which keeps twice the
+    digits where the variances within a cluster differ by orders of magnitude. Directions in which the cluster fits
+    perfectly (K K' has eigenvalue 0) are left out.
     """
-    root = np.linalg.cholesky(phi)
-    white = np.linalg.solve(root, left)  # left left' = Q B Q'
-    eigenvalues = np.linalg.eigvalsh(np.eye(phi.shape[-1]) - white @ white.transpose(0, 2, 1))
-    rank = (eigenvalues > 1e-9).sum(axis=1)
-    residual = phi - left @ left.transpose(0, 2, 1)
-    values, vectors = np.linalg.eigh(root.transpose(0, 2, 1) @ residual @ root)
     n = phi.shape[-1]
-    kept = (np.arange(n) >= n - rank[:, None]) & (values > 0.0)
-    power = np.where(kept, 1.0 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
+    root = np.linalg.cholesky(phi)
+    basis, leverage, _ = np.linalg.svd(np.linalg.solve(root, left), full_matrices=False)
+    remains = np.maximum(1.0 - leverage**2, 0.0)
+    remains = np.where(remains > 1e-9, remains, 0.0)
+    K = np.eye(n) - (basis * (1.0 - np.sqrt(remains))[:, None, :]) @ basis.transpose(0, 2, 1)
+    vectors, values, _ = np.linalg.svd(root.transpose(0, 2, 1) @ root @ K)
+    kept = np.arange(n) < n - (remains == 0.0).sum(axis=1)[:, None]
+    power = np.where(kept, 1.0 / np.where(kept, values, 1.0), 0.0)
     half = root @ vectors
     return np.asarray((half * power[:, None, :]) @ half.transpose(0, 2, 1))
 
