@@ -12,7 +12,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metamiq.audit import audit
     from metamiq.datasets import available_datasets, load_dataset, read_dataset, read_table
     from metamiq.effects.continuous import hedges_g
     from metamiq.effects.dropout import dropout_counts
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from metamiq.pooling.models import fixed_effect, random_effects
     from metamiq.pooling.regression import meta_regression, screen_moderators
     from metamiq.pooling.subgroups import subgroups
+    from metamiq.verdicts import audit
 
 __version__ = "0.1.0"
 
@@ -32,7 +32,7 @@ __version__ = "0.1.0"
 _HOME = {
     "ConvergenceError": "errors",
     "DataError": "errors",
-    "audit": "audit",
+    "audit": "verdicts",
     "available_datasets": "datasets",
     "dropout_counts": "effects.dropout",
     "effect_sizes": "effects.measures",

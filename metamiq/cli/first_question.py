@@ -58,9 +58,9 @@ def audit(dataset: str, as_json: bool) -> int:
 
     DATASET is a bundled dataset's name or a folder. Exit code 1: a claim is inconsistent.
     """
-    from metamiq.audit import audit as compare
     from metamiq.report import content, terminal
     from metamiq.report.writing import json_text
+    from metamiq.verdicts import audit as compare
 
     verdicts = compare(open_dataset(dataset))
     if as_json:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from collections import Counter
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -52,11 +54,23 @@ def svg_text(figure: Figure, *, title: str | None = None, description: str | Non
     with rc_context({"svg.hashsalt": "metamiq", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata=_METADATA)
     svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
+    svg = _distinct_ids(svg[svg.index("<svg") :])
     end = svg.index(">")
     head, rest = svg[:end], svg[end + 1 :]
     said = f"\n <title>{escape(title)}</title>\n <desc>{escape(description)}</desc>"
     return f'{head} role="img">{said if title or description else ""}{rest}'
+
+
+def _distinct_ids(svg: str) -> str:
+    """Number the ids that several artists share (each bound is a "bound"): in a document an id stands once."""
+    seen: Counter[str] = Counter()
+
+    def number(match: re.Match[str]) -> str:
+        name = match.group(1)
+        seen[name] += 1
+        return f'id="{name}"' if seen[name] == 1 else f'id="{name}-{seen[name]}"'
+
+    return re.sub(r'\bid="([^"]+)"', number, svg)
 
 
 def save_svg(figure: Figure, path: str | Path, *, title: str | None = None, description: str | None = None) -> Path:

@@ -91,6 +91,7 @@ class BatchFits:
     I2: Array
     H2: Array
     k: Array
+    cov: Array  # (B, p, p): covariance of the coefficients; p is 1 for a mean
     method: str
     test: str
     level: float
@@ -205,7 +206,7 @@ def random_effects(
     parts = [_fits(piece, method, test, level, X is None) for piece in chunks(t)]
     if len(parts) == 1:
         return parts[0]
-    arrays = ("estimate", "se", "dof", "tau2", "Q", "Q_df", "I2", "H2", "k")
+    arrays = ("estimate", "se", "dof", "tau2", "Q", "Q_df", "I2", "H2", "k", "cov")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
     return BatchFits(**joined, method=method, test=test, level=level)
 
@@ -229,6 +230,7 @@ def _fits(t: Tables, method: str, test: str, level: float, mean_only: bool) -> B
         I2=i2,
         H2=h2,
         k=t.k,
+        cov=c.cov,
         method=method,
         test=test,
         level=level,

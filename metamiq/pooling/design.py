@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ class Design:
 
     def new_rows(self, frame: pd.DataFrame) -> Array:
         """The design of other rows, coded as the original ones; NaN where a moderator is missing."""
-        needed = [str(v) for v in self.spec.required_variables]
+        needed = _variables(self.spec.formula)
         _check_variables(needed, frame, self.formula)
         whole = frame[needed].notna().all(axis=1).to_numpy() if needed else np.ones(len(frame), dtype=bool)
         out = np.full((len(frame), len(self.names)), np.nan)
@@ -102,23 +103,29 @@ def design_matrix(formula: str, frame: pd.DataFrame) -> Design:
         )
     try:
         parsed = formulaic.Formula(text)
-        needed = sorted(map(str, parsed.required_variables))
+        needed = _variables(parsed)
         _check_variables(needed, frame, formula)
         whole = frame[needed].notna().all(axis=1).to_numpy() if needed else np.ones(len(frame), dtype=bool)
         if not whole.any():
             raise DataError(f"At least one row must have every moderator of {formula!r}, but none has.")
-        part = _plain_types(frame.loc[whole], needed)
         if needed:
+            part = _plain_types(frame.loc[whole], needed)
             matrix = parsed.get_model_matrix(part, context={})
             spec = matrix.model_spec
             x, names = np.asarray(matrix, dtype=float), tuple(map(str, matrix.columns))
         else:
-            matrix = parsed.get_model_matrix(pd.DataFrame({"_": np.ones(len(part))}), context={})
+            matrix = parsed.get_model_matrix(pd.DataFrame({"_": np.ones(len(frame))}), context={})
             spec = matrix.model_spec
-            x, names = np.ones((len(part), 1)), ("Intercept",)
+            x, names = np.ones((len(frame), 1)), ("Intercept",)
     except FormulaicError as error:
         raise ValueError(f"The formula {formula!r} could not be read: {error}") from error
     terms = {str(term): tuple(range(s.start, s.stop)) for term, s in spec.term_slices.items() if str(term) != "1"}
+    still = sorted(term for term, columns in terms.items() if not columns)
+    if still:
+        raise DataError(
+            f"{', '.join(still)} must vary over the {int(whole.sum())} rows that have every moderator of {formula!r}, "
+            "but it has one value only. Leave it out."
+        )
     design = Design(
         X=x,
         names=names,
@@ -131,6 +138,23 @@ def design_matrix(formula: str, frame: pd.DataFrame) -> Design:
     )
     _check_rank(design)
     return design
+
+
+def _variables(formula: Any) -> list[str]:
+    """Columns that a formula reads, sorted; formulaic's own list misses those inside its splines and centring."""
+    found = set(map(str, formula.required_variables))
+    for term in formula:
+        for factor in term.factors:
+            try:
+                tree = ast.parse(str(factor.expr), mode="eval")
+            except SyntaxError:  # a name in backticks, which formulaic does list
+                continue
+            called = {id(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
+            owners = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+            found |= {
+                n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in called and id(n) not in owners
+            }
+    return sorted(found)
 
 
 def _plain_types(frame: pd.DataFrame, needed: list[str]) -> pd.DataFrame:

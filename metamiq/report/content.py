@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamiq.audit import Audit
 from metamiq.gaps import missing_numbers
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.question import DROPOUT_MEASURES, Answers, Attempt, CannotFit
 from metamiq.tails import critical_value
+from metamiq.verdicts import Audit
 from metamiq.wording import count, fixed
 
 QUESTION = "Does motivational interviewing (MI) added to cognitive behaviour therapy (CBT) help with anxiety?"

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 import metamiq
-from metamiq.audit import Audit
 from metamiq.question import Answers
 from metamiq.report import content
+from metamiq.verdicts import Audit
 from metamiq.wording import fixed
 
 GLOSSARY = {

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from metamiq.audit import Audit, audit
 from metamiq.datasets import Dataset
 from metamiq.question import Answers
 from metamiq.report import content
 from metamiq.report.figures import first_question
 from metamiq.report.page import page
 from metamiq.report.writing import csv_text, json_text, write_folder
+from metamiq.verdicts import Audit, audit
 
 XML = '<?xml version="1.0" encoding="utf-8"?>\n'
 
