@@ -12,53 +12,185 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metamiq.datasets import available_datasets, load_dataset, read_dataset, read_table
-    from metamiq.effects.continuous import hedges_g
+    from metamiq import batch, plots
+    from metamiq.datasets import Dataset, available_datasets, load_dataset, read_dataset, read_table, write_datapackage
+    from metamiq.effects.binary import (
+        arcsine_difference,
+        log_odds_ratio,
+        log_risk_ratio,
+        peto_log_odds_ratio,
+        risk_difference,
+    )
+    from metamiq.effects.bounds import bound, significance_threshold
+    from metamiq.effects.change import (
+        log_ratio_of_means_change,
+        mean_change,
+        pre_post_control,
+        standardized_mean_change,
+    )
+    from metamiq.effects.combine import merge_arms, merge_counts, shared_control, split_shared_control
+    from metamiq.effects.composite import aggregate, composite
+    from metamiq.effects.continuous import glass_delta, hedges_g, smd_heteroscedastic
+    from metamiq.effects.correction import small_sample_correction
+    from metamiq.effects.correlation import biserial, correlation, fisher_z, point_biserial, unbiased_correlation
     from metamiq.effects.dropout import dropout_counts
-    from metamiq.effects.measures import effect_sizes
-    from metamiq.effects.trials import excluded_trials, trial_effects
+    from metamiq.effects.measures import effect_sizes, measure_table
+    from metamiq.effects.raw_means import log_ratio_of_means, mean_difference
+    from metamiq.effects.reported import g_from_f, g_from_p, g_from_r, g_from_t
+    from metamiq.effects.reported_estimates import g_from_ci, g_from_d, g_from_or, g_from_se
+    from metamiq.effects.scales import d_to_log_or, d_to_r, log_or_to_d, r_to_d
+    from metamiq.effects.smd_interval import hedges_g_ci
+    from metamiq.effects.trials import bounds_statement, excluded_trials, trial_effects
     from metamiq.errors import ConvergenceError, DataError
-    from metamiq.pooling import batch
+    from metamiq.gaps import missing_numbers
+    from metamiq.pooling.bayes import bayes_random_effects
     from metamiq.pooling.bounded import random_effects_bounded
     from metamiq.pooling.counts import mantel_haenszel, peto
+    from metamiq.pooling.glmm import glmm
     from metamiq.pooling.models import fixed_effect, random_effects
+    from metamiq.pooling.multilevel import multilevel
+    from metamiq.pooling.published_priors import published_tau_prior
     from metamiq.pooling.regression import meta_regression, screen_moderators
+    from metamiq.pooling.robust import robust, wald_test
     from metamiq.pooling.subgroups import subgroups
+    from metamiq.pooling.tau_priors import TauPrior
+    from metamiq.sensitivity.deletion import cumulative, leave_one_out
+    from metamiq.sensitivity.permutation import permutation_test
+    from metamiq.sensitivity.resampling import bootstrap
+    from metamiq.sensitivity.subsets import subsets
     from metamiq.verdicts import audit
 
 __version__ = "0.1.0"
 
-# Where each public name lives. A name missing here is not part of the interface.
-_HOME = {
-    "ConvergenceError": "errors",
-    "DataError": "errors",
-    "audit": "verdicts",
-    "available_datasets": "datasets",
-    "dropout_counts": "effects.dropout",
-    "effect_sizes": "effects.measures",
-    "excluded_trials": "effects.trials",
-    "fixed_effect": "pooling.models",
-    "hedges_g": "effects.continuous",
-    "load_dataset": "datasets",
-    "mantel_haenszel": "pooling.counts",
-    "meta_regression": "pooling.regression",
-    "peto": "pooling.counts",
-    "random_effects": "pooling.models",
-    "random_effects_bounded": "pooling.bounded",
-    "read_dataset": "datasets",
-    "read_table": "datasets",
-    "screen_moderators": "pooling.regression",
-    "subgroups": "pooling.subgroups",
-    "trial_effects": "effects.trials",
+# Public names by the module they live in; the imports above say the same to type checkers, and a test compares them.
+_EXPORTS = {
+    "datasets": (
+        "Dataset",
+        "available_datasets",
+        "load_dataset",
+        "read_dataset",
+        "read_table",
+        "write_datapackage",
+    ),
+    "effects.binary": (
+        "arcsine_difference",
+        "log_odds_ratio",
+        "log_risk_ratio",
+        "peto_log_odds_ratio",
+        "risk_difference",
+    ),
+    "effects.bounds": (
+        "bound",
+        "significance_threshold",
+    ),
+    "effects.change": (
+        "log_ratio_of_means_change",
+        "mean_change",
+        "pre_post_control",
+        "standardized_mean_change",
+    ),
+    "effects.combine": (
+        "merge_arms",
+        "merge_counts",
+        "shared_control",
+        "split_shared_control",
+    ),
+    "effects.composite": (
+        "aggregate",
+        "composite",
+    ),
+    "effects.continuous": (
+        "glass_delta",
+        "hedges_g",
+        "smd_heteroscedastic",
+    ),
+    "effects.correction": ("small_sample_correction",),
+    "effects.correlation": (
+        "biserial",
+        "correlation",
+        "fisher_z",
+        "point_biserial",
+        "unbiased_correlation",
+    ),
+    "effects.dropout": ("dropout_counts",),
+    "effects.measures": (
+        "effect_sizes",
+        "measure_table",
+    ),
+    "effects.raw_means": (
+        "log_ratio_of_means",
+        "mean_difference",
+    ),
+    "effects.reported": (
+        "g_from_f",
+        "g_from_p",
+        "g_from_r",
+        "g_from_t",
+    ),
+    "effects.reported_estimates": (
+        "g_from_ci",
+        "g_from_d",
+        "g_from_or",
+        "g_from_se",
+    ),
+    "effects.scales": (
+        "d_to_log_or",
+        "d_to_r",
+        "log_or_to_d",
+        "r_to_d",
+    ),
+    "effects.smd_interval": ("hedges_g_ci",),
+    "effects.trials": (
+        "bounds_statement",
+        "excluded_trials",
+        "trial_effects",
+    ),
+    "errors": (
+        "ConvergenceError",
+        "DataError",
+    ),
+    "gaps": ("missing_numbers",),
+    "pooling.bayes": ("bayes_random_effects",),
+    "pooling.bounded": ("random_effects_bounded",),
+    "pooling.counts": (
+        "mantel_haenszel",
+        "peto",
+    ),
+    "pooling.glmm": ("glmm",),
+    "pooling.models": (
+        "fixed_effect",
+        "random_effects",
+    ),
+    "pooling.multilevel": ("multilevel",),
+    "pooling.published_priors": ("published_tau_prior",),
+    "pooling.regression": (
+        "meta_regression",
+        "screen_moderators",
+    ),
+    "pooling.robust": (
+        "robust",
+        "wald_test",
+    ),
+    "pooling.subgroups": ("subgroups",),
+    "pooling.tau_priors": ("TauPrior",),
+    "sensitivity.deletion": (
+        "cumulative",
+        "leave_one_out",
+    ),
+    "sensitivity.permutation": ("permutation_test",),
+    "sensitivity.resampling": ("bootstrap",),
+    "sensitivity.subsets": ("subsets",),
+    "verdicts": ("audit",),
 }
-_MODULES = {"batch": "pooling.batch", "plots": "plots"}
+_HOME = {name: module for module, names in _EXPORTS.items() for name in names}
+_MODULES = ("batch", "plots")
 
 __all__ = sorted([*_HOME, *_MODULES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"metamiq.{_MODULES[name]}")
+        return importlib.import_module(f"metamiq.{name}")
     if name in _HOME:
         value = getattr(importlib.import_module(f"metamiq.{_HOME[name]}"), name)
         globals()[name] = value

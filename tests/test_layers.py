@@ -20,6 +20,7 @@ ROOMS = [
     "datasets",
     "effects",
     "pooling",
+    "batch",
     "sensitivity",
     "plots",
     "gaps",
@@ -128,6 +129,23 @@ def test_help_loads_no_numbers():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_type_checkers_see_the_public_names():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    block = next(n for n in tree.body if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test))
+    shown = {
+        (node.module.removeprefix("metamiq.").removeprefix("metamiq"), alias.name)
+        for node in block.body
+        for alias in node.names
+    }
+    listed = {(module, name) for module, names in metamiq._EXPORTS.items() for name in names}
+    assert shown == listed | {("", name) for name in metamiq._MODULES}
+
+
+def test_no_module_hides_a_public_name():
+    modules = {p.stem for p in PACKAGE.glob("*.py")} | {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
+    assert not modules & (set(metamiq.__all__) - set(metamiq._MODULES))
 
 
 def test_every_public_name_loads():
