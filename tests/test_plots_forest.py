@@ -38,33 +38,23 @@ def synthetic(k=5, bounds=0, seed=1, measure=None):
 
 
 def boxes(figure):
-    """Every drawn text with its box in pixels."""
-    figure.draw_without_rendering()
-    hidden = set()
-    for ax in figure.axes:
-        left, right = ax.get_window_extent().intervalx
-        for label in ax.get_xticklabels():  # ticks beyond the limits stay in the tree but are not drawn
-            if not left - 1 <= ax.transData.transform((label.get_position()[0], 0))[0] <= right + 1:
-                hidden.add(id(label))
-    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and id(t) not in hidden]
-    return [(t.get_text(), t.get_window_extent()) for t in texts]
+    return plots.text_boxes(figure)
 
 
 def assert_readable(figure):
-    """No text over text, none outside the figure."""
-    drawn = boxes(figure)
-    assert drawn
-    whole = figure.bbox
-    for text, box in drawn:
-        assert box.x0 >= -0.5, text
-        assert box.y0 >= -0.5, text
-        assert box.x1 <= whole.x1 + 0.5, text
-        assert box.y1 <= whole.y1 + 0.5, text
-    x0, y0, x1, y1 = np.array([box.extents for _, box in drawn]).T
-    across = np.minimum.outer(x1, x1) - np.maximum.outer(x0, x0)
-    along = np.minimum.outer(y1, y1) - np.maximum.outer(y0, y0)
-    over = np.triu((across > 0.5) & (along > 0.5), 1)
-    assert not over.any(), [(drawn[i][0], drawn[j][0]) for i, j in zip(*np.nonzero(over), strict=True)]
+    assert boxes(figure)
+    assert plots.text_faults(figure) == []
+
+
+def test_faults_of_text_are_found():
+    figure = Figure()
+    figure.text(0.4, 0.5, "over")
+    figure.text(0.41, 0.5, "under")
+    figure.text(0.99, 0.2, "beyond the edge")
+    assert plots.text_faults(figure) == [
+        "'beyond the edge' leaves the figure.",
+        "'over' and 'under' lie over each other.",
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,7 @@ def bubble_line(
     ...                    "dose": [1, 2, 4, 1, 3]})
     >>> line = bubble_line(meta_regression(es, "dose"), "dose")
     >>> print(f"{line['x'].iloc[-1]:.1f} {line['estimate'].iloc[-1]:.3f}")
-    4.0 0.884
+    4.0 0.882
     """
     x = numbers(fit.effects, moderator)
     grid = np.linspace(float(np.nanmin(x)), float(np.nanmax(x)), GRID)

@@ -41,10 +41,13 @@ def start(ax: Axes | None, width: float = WIDTH, height: float = HEIGHT) -> Axes
 
 
 def room(ax: Axes, which: Literal["x", "y"] = "x") -> float:
-    """Length in points that an axis has. A layout engine widens it when it draws: by a tenth or more."""
+    """Length in points that an axis will have, roughly: a layout engine changes it when it draws."""
     box, figure = ax.get_window_extent(), style.figure_of(ax)
-    length = box.width * (1.0 if figure.get_layout_engine() is None else 1.1) if which == "x" else box.height
-    return float(length) / figure.dpi * POINTS_PER_INCH
+    length = float(box.width if which == "x" else box.height) / figure.dpi * POINTS_PER_INCH
+    if figure.get_layout_engine() is None or which == "y":
+        return length
+    # Axes alone in a figure gain a tenth; beside others they lose what the labels between them take.
+    return length * (1.1 if len(figure.axes) == 1 else 0.9)
 
 
 def label_axes(ax: Axes, x: str, y: str) -> None:

@@ -73,8 +73,8 @@ def baujat(fit: PooledEffect, *, ax: Axes | None = None, most: int = 6) -> Axes:
     Examples
     --------
     >>> from metamiq.pooling.models import random_effects
-    >>> baujat(random_effects(yi=[0.1, 0.5, 0.9, 0.2], vi=[0.04, 0.02, 0.05, 0.03])).get_ylabel()
-    'Squared change of the mean when left out, in its variance'
+    >>> baujat(random_effects(yi=[0.1, 0.5, 0.9, 0.2], vi=[0.04, 0.02, 0.05, 0.03])).get_xlabel()
+    'Part of the heterogeneity, Q'
     """
     rows = baujat_rows(fit)
     own, ax = ax is None, canvas.start(ax)

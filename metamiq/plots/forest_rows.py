@@ -32,7 +32,7 @@ COLUMNS = (
     "effect_text",
     "weight_text",
 )
-KINDS = ("point", "bound", "mean", "subtotal", "prediction", "heading")
+KINDS = ("point", "bound", "mean", "subtotal", "prediction", "estimate", "heading")
 
 
 def row_labels(fit: Fit) -> list[str]:

@@ -174,8 +174,8 @@ def radial(fit: PooledEffect | BoundedFit, *, ax: Axes | None = None, level: flo
     Examples
     --------
     >>> from metamiq.pooling.models import fixed_effect
-    >>> radial(fixed_effect(yi=[0.1, 0.6], vi=[0.04, 0.01])).get_xlim()[0]
-    0.0
+    >>> radial(fixed_effect(yi=[0.1, 0.6], vi=[0.04, 0.01])).get_xlabel()
+    '1 / standard error'
     """
     rows, scale = radial_rows(fit), Scale(fit.measure)
     own, ax = ax is None, canvas.start(ax)

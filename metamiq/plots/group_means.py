@@ -82,7 +82,7 @@ def group_means(
     >>> es = pd.DataFrame({"yi": [0.1, 0.5, 0.9, 0.2, 0.6], "vi": [0.04, 0.02, 0.05, 0.03, 0.02],
     ...                    "disorder": ["GAD", "OCD", "OCD", "GAD", "OCD"]})
     >>> print(group_means(subgroups(es, "disorder")).get_label())
-    Means of 5 effects by disorder. Means: GAD 0.14 (−0.11 to 0.40); OCD 0.61 (0.42 to 0.81). Difference: p = 0.005.
+    Means of 5 effects by disorder. Means: GAD 0.16 (−0.10 to 0.41); OCD 0.61 (0.43 to 0.79). Difference: p = 0.005.
     """
     if isinstance(fit, Subgroups):
         first = next(iter(fit.fits.values()))

@@ -12,18 +12,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Polygon
+from matplotlib.patches import Patch
 from matplotlib.transforms import Bbox, offset_copy
 from numpy.typing import NDArray
 
 from metamiq.plots import style
 from metamiq.plots.row_layout import MARGIN, Layout, TextColumn, lay_out, legend_columns
+from metamiq.plots.row_marks import SIDE, SMALLEST, Marks
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import FONT, LINE, POINTS_PER_INCH
-
-_SIDE = 10.5  # points: the square of the heaviest row
-_SMALLEST = 2.5
-_TIP = 0.028  # of the axis: the arrow head of an unlimited bound
 
 
 def draw_rows(
@@ -180,115 +177,23 @@ def _draw_marks(
     weight = rows["weight"].to_numpy(dtype=float)
     shown = rows["kind"].eq("point").to_numpy() & np.isfinite(weight)
     heaviest = float(np.max(weight, initial=0.0, where=np.isfinite(weight)))
-    draw = _Marks(ax, scale, low, high, factor)
+    draw = Marks(ax, scale, low, high, factor)
     for i, row in enumerate(rows.itertuples(index=False)):
         y, half = float(layout.centres[i]), LINE * FONT / 2
         ends = (float(row.ci_low), float(row.ci_high))  # type: ignore[arg-type]
         if row.kind == "point":
-            side = _SIDE * np.sqrt(weight[i] / heaviest) if shown[i] and heaviest > 0 else 0.6 * _SIDE
+            side = SIDE * np.sqrt(weight[i] / heaviest) if shown[i] and heaviest > 0 else 0.6 * SIDE
             draw.interval(y, *ends, color=style.POINT)
-            draw.square(y, float(row.yi), max(float(side), _SMALLEST))  # type: ignore[arg-type]
+            draw.square(y, float(row.yi), max(float(side), SMALLEST))  # type: ignore[arg-type]
         elif row.kind == "bound":
             draw.bound(y, *ends, half=0.62 * half)
         elif row.kind in ("mean", "subtotal"):
             draw.diamond(y, float(row.yi), *ends, half=0.85 * half, filled=row.kind == "mean")  # type: ignore[arg-type]
+        elif row.kind == "estimate":
+            draw.interval(y, *ends, color=style.POINT)
+            draw.square(y, float(row.yi), 0.6 * SIDE)  # type: ignore[arg-type]
         elif row.kind == "prediction":
             draw.interval(y, *ends, color=style.MEAN, width=2.6)
-
-
-class _Marks:
-    """The marks of one plot, which share their axis and its ends."""
-
-    def __init__(self, ax: Axes, scale: Scale, low: float, high: float, factor: float) -> None:
-        self.ax, self.scale, self.low, self.high, self.factor = ax, scale, low, high, factor
-
-    def _x(self, value: float) -> float:
-        return float(self.scale.shown(min(max(value, self.low), self.high)))
-
-    def interval(self, y: float, low: float, high: float, *, color: str, width: float = 1.2) -> None:
-        """A line; an end beyond the axis is an arrow head."""
-        f = self.factor
-        if np.isnan(low) or np.isnan(high):
-            return
-        self.ax.plot([self._x(low), self._x(high)], [y, y], color=color, lw=width * f, solid_capstyle="butt", zorder=2)
-        for end, marker, beyond in ((low, "<", low < self.low), (high, ">", high > self.high)):
-            if beyond:
-                self.ax.plot(
-                    [self._x(end)], [y], marker, color=color, ms=(4 + width) * f, mew=0, zorder=2, clip_on=False
-                )
-
-    def square(self, y: float, x: float, side: float) -> None:
-        """A filled square, `side` points wide."""
-        self.ax.scatter(
-            [self._x(x)], [y], s=(side * self.factor) ** 2, marker="s", color=style.POINT, linewidths=0, zorder=3
-        )
-
-    def bound(self, y: float, low: float, high: float, *, half: float) -> None:
-        """An open hatched bar; an unlimited end is an arrow head, a limited one a thick cap."""
-        tip = _TIP * (self.high - self.low)
-        inner_low = self.low + tip if np.isneginf(low) else low
-        inner_high = self.high - tip if np.isposinf(high) else high
-        left = [(self.low, y)] if np.isneginf(low) else []
-        right = [(self.high, y)] if np.isposinf(high) else []
-        corners = [
-            *left,
-            (inner_low, y - half),
-            (inner_high, y - half),
-            *right,
-            (inner_high, y + half),
-            (inner_low, y + half),
-        ]
-        self.ax.add_patch(
-            Polygon(
-                [(self._x(x), v) for x, v in corners],
-                closed=True,
-                facecolor="white",
-                edgecolor=style.BOUND,
-                hatch=style.HATCH,
-                lw=0.9 * self.factor,
-                zorder=2,
-                joinstyle="miter",
-                clip_on=False,
-                gid="bound",
-            )
-        )
-        for end in (low, high):
-            if np.isfinite(end):
-                x = self._x(end)
-                self.ax.plot(
-                    [x, x],
-                    [y - 1.25 * half, y + 1.25 * half],
-                    color=style.BOUND,
-                    lw=2 * self.factor,
-                    zorder=2.5,
-                    solid_capstyle="butt",
-                    clip_on=False,
-                )
-
-    def diamond(self, y: float, x: float, low: float, high: float, *, half: float, filled: bool) -> None:
-        """A mean with its interval: filled for the whole, open for a part."""
-        if np.isnan(x):
-            return
-        if np.isnan(low) or np.isnan(high):
-            low = high = x
-        corners = [(self._x(low), y), (self._x(x), y - half), (self._x(high), y), (self._x(x), y + half)]
-        face = style.MEAN if filled else "white"
-        self.ax.add_patch(
-            Polygon(
-                corners,
-                closed=True,
-                facecolor=face,
-                edgecolor=style.MEAN,
-                lw=1.1 * self.factor,
-                zorder=3,
-                gid="diamond",
-            )
-        )
-        for end, marker, beyond in ((low, "<", low < self.low), (high, ">", high > self.high)):
-            if beyond:
-                self.ax.plot(
-                    [self._x(end)], [y], marker, color=style.MEAN, ms=5 * self.factor, mew=0, clip_on=False, zorder=3
-                )
 
 
 def _draw_text(ax: Axes, layout: Layout, factor: float, width: float, reference_at: float | None) -> None:
