@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
-from metamiq import batch
+from metamiq.pooling import batch
 from metamiq.errors import DataError
 from metamiq.pooling.tau2 import METHODS
 
