@@ -97,7 +97,7 @@ def _solve(t: Tables, method: str, f0: Fit) -> Array:
         tau2[rows] = _refine(part, np.zeros(len(rows)), high, start, equation)
     if len(several):
         part = t if len(several) == t.size else t.take(several)
-        tau2[several] = _highest_peak(part, method)
+        tau2[several] = _highest_peak(part, method, Balance(*(_pick(a, several) for a in at_zero)))
     return tau2
 
 
@@ -182,58 +182,85 @@ def _refine(t: Tables, low: Array, high: Array, start: Array, equation: Equation
 
 
 def _grid(t: Tables) -> Array:
-    """Values of tau2, shape (B, G), between which a score changes sign at most once.
+    """Values of tau2 above 0, shape (B, G), between which a score changes sign at most once.
 
     As a function of log tau2 the weights are logistic curves centred at log v, so that little happens on a scale finer
     than half an e-fold: steps by a factor of 1.6 missed no peak in 400,000 random tables, where a factor of 3 missed
-    one. Beyond max(v) - 2 min(v) every eigenvalue of P (other than 0) is within a factor of two of
-    the next, so that 2 y'PPPy > tr PP at a root, which can only be a maximum.
+    one. Beyond max(v) - 2 min(v) every eigenvalue of P (other than 0) is within a factor of two of the next, so that
+    2 y'PPPy > tr PP at a root, which can only be a maximum.
     """
     low = _extreme(t)
     last = np.maximum(_extreme(t, largest=True) - 2.0 * low, 0.3 * low)
     steps = 2 + int(np.ceil(np.log((last / (0.3 * low)).max()) / np.log(_GRID_FACTOR)))
-    return np.asarray(np.concatenate([np.zeros((t.size, 1)), np.geomspace(0.3 * low, last, steps, axis=1)], axis=1))
+    return np.asarray(np.geomspace(0.3 * low, last, steps, axis=1))
 
 
-def _on_grid(t: Tables, grid: Array, equation: Equation) -> tuple[Array, Array]:
-    """Both sides of the equation along the grid, up to the column where every table has at most one root left."""
+class _Brackets(NamedTuple):
+    """Where scores fall through zero: the table, both ends, and left / right at the lower one."""
+
+    row: NDArray[np.intp]
+    low: Array
+    high: Array
+    ratio: Array
+
+
+def _brackets(t: Tables, at_zero: Balance, equation: Equation) -> _Brackets:
+    """Walk up the grid with every table that may still have several roots."""
+    grid = _grid(t)
+    upper = _upper_bound(t, fit(t, np.ones_like(t.vi)).yPy())
+    rows = np.arange(t.size)
+    low, ratio, above = np.zeros(t.size), at_zero.left / at_zero.right, at_zero.left > at_zero.right
+    found: list[tuple[NDArray[np.generic], ...]] = []
+    part = t
+    # One table: all columns in one go, for calls cost more than numbers.
+    whole = None
     if t.size == 1 and grid.size * t.yi.shape[1] < 200_000:
-        side = equation(fit_tau2(t, grid[0]), t)
-        return side.left[None], side.right[None]
-    left, right = [], []
-    for j in range(grid.shape[1]):
-        f = fit_tau2(t, grid[:, j])
+        f = fit_tau2(t, grid[0])
         side = equation(f, t)
-        left.append(side.left)
-        right.append(side.right)
-        if at_most_one_root(f.yPy(), side).all():
-            break
-    return np.stack(left, axis=1), np.stack(right, axis=1)
+        whole = side, at_most_one_root(f.yPy(), side)
+    for j in range(grid.shape[1]):
+        here = grid[rows, j]
+        if whole is None:
+            f = fit_tau2(part, here)
+            side = equation(f, part)
+            settled = at_most_one_root(f.yPy(), side)
+            left, right = side.left, side.right
+        else:
+            left, right, settled = whole[0].left[j : j + 1], whole[0].right[j : j + 1], whole[1][j : j + 1]
+        now = left > right
+        fell = above & ~now
+        found.append((rows[fell], low[fell], here[fell], ratio[fell]))
+        low, ratio, above = here, left / right, now
+        if settled.any():
+            last = settled & above
+            found.append((rows[last], low[last], upper[rows[last]], ratio[last]))
+            keep = np.flatnonzero(~settled)
+            if len(keep) == 0:
+                break
+            rows, low, ratio, above, part = rows[keep], low[keep], ratio[keep], above[keep], part.take(keep)
+    else:
+        found.append((rows[above], low[above], upper[rows[above]], ratio[above]))
+    row, *others = (np.concatenate(a) for a in zip(*found, strict=True))
+    return _Brackets(row.astype(np.intp), *others)
 
 
-def _highest_peak(t: Tables, method: str) -> Array:
+def _highest_peak(t: Tables, method: str, at_zero: Balance) -> Array:
     """Where the likelihood is highest: every fall of the score along the grid is a peak, and so may be tau2 = 0."""
     equation = EQUATION[method]
-    grid = _grid(t)
-    left, right = _on_grid(t, grid, equation)
-    upper = _upper_bound(t, fit(t, np.ones_like(t.vi)).yPy())
-    grid = np.column_stack([grid[:, : left.shape[1]], upper])
-    above = np.column_stack([left > right, np.zeros(t.size, dtype=bool)])
-    falls = above[:, :-1] & ~above[:, 1:]
+    b = _brackets(t, at_zero, equation)
     tau2 = np.zeros(t.size)
-    row, column = np.nonzero(falls)
-    if len(row) == 0:
+    if len(b.row) == 0:
         return tau2
-    low, high = grid[row, column], grid[row, column + 1]
-    part = t if len(row) == t.size and (row == np.arange(t.size)).all() else t.take(row)
-    middle = part.k / row_sum(part, np.broadcast_to(1.0 / part.vi, (part.vi.shape[0], part.vi.shape[1])))
-    roots = _refine(part, low, high, _guess(left[row, column] / right[row, column], low, high, middle), equation)
-    candidates = falls.sum(axis=1) + ~above[:, 0]
-    single = candidates[row] == 1
-    tau2[row[single]] = roots[single]
+    part = t.take(b.row)
+    middle = part.k / row_sum(part, np.broadcast_to(1.0 / part.vi, part.vi.shape))
+    roots = _refine(part, b.low, b.high, _guess(b.ratio, b.low, b.high, middle), equation)
+    falling_at_zero = at_zero.left <= at_zero.right
+    candidates = np.bincount(b.row, minlength=t.size) + falling_at_zero
+    single = candidates[b.row] == 1
+    tau2[b.row[single]] = roots[single]
     if not single.all():
-        row, roots = row[~single], roots[~single]
-        edge = np.unique(row)[~above[np.unique(row), 0]]
+        row, roots = b.row[~single], roots[~single]
+        edge = np.unique(row)[falling_at_zero[np.unique(row)]]
         row, roots = np.concatenate([row, edge]), np.concatenate([roots, np.zeros(len(edge))])
         height = loglik(t.take(row), roots, method)
         for i in np.argsort(height, kind="stable"):  # the highest is written last
