@@ -96,14 +96,22 @@ def test_table_is_plain_utf8_with_commas_and_lf(file):
     assert all(cell == cell.strip() for row in rows for cell in row.values())
 
 
-IN_NOTES = ("n_arms", "n_randomised_all")  # numbers that the gathered evidence gives in the words of a note
+# Numbers that the gathered evidence gives in the words of a note.
+IN_NOTES = ("n_arms", "n_randomised_all", "printed_d")
 
 
 def test_numbers_taken_from_notes_are_in_them():
-    rows = [row for row in rows_of(DATA / "mi_cbt_anxiety" / "trials.csv") if any(row[c] for c in IN_NOTES)]
+    sizes = ("n_arms", "n_randomised_all")
+    rows = [row for row in rows_of(DATA / "mi_cbt_anxiety" / "trials.csv") if any(row[c] for c in sizes)]
     assert [row["trial_id"] for row in rows] == ["coffey2016"]
     assert (rows[0]["n_arms"], rows[0]["n_randomised_all"]) == ("3", "126")
     assert "Three arms, N = 126 in all" in rows[0]["note"]
+    printed = {r["result_id"]: r for r in rows_of(DATA / "mi_cbt_anxiety" / "results.csv") if r["printed_d"]}
+    assert {key: row["printed_d"] for key, row in printed.items()} == {
+        "merlo2010-change-mid": "1.02",
+        "merlo2010-score-mid": "1.34",
+    }
+    assert all(f"d = {row['printed_d']}" in row["note"] for row in printed.values())
 
 
 @pytest.mark.skipif(not EVIDENCE.is_dir(), reason="the evidence as gathered is not beside this checkout")

@@ -206,6 +206,12 @@ class ResultRow(Row):
     ci_level: Annotated[float | None, Field(gt=0, lt=1)] = Field(
         None, description="Coverage of that interval as a fraction; empty means 0.95."
     )
+    printed_d: Number = Field(
+        None,
+        description="Standardised mean difference that the source prints beside the test or the means that report "
+        "names, as printed; to be compared, never pooled.",
+    )
+    printed_g: Number = Field(None, description="Hedges' g that the source prints beside them, as printed; likewise.")
     n_mi: Size = Field(None, description="Participants of the MI + CBT arm in this result.")
     n_cbt: Size = Field(None, description="Participants of the comparison arm in this result.")
     mean_mi: Number = Field(
