@@ -320,3 +320,55 @@ def test_figures_stay_out_of_pyplot_unless_it_is_there(monkeypatch):
     ax = plots.forest(mm.random_effects(synthetic(3)))
     assert type(ax.figure) is Figure
     assert ax.figure.canvas.manager is None
+
+
+def test_rows_sort_within_their_group():
+    frame = synthetic(9).assign(group=list("abcabcabc"), year=[2009, 2001, 2005, 2003, 2002, 2004, 2001, 2008, 2000])
+    rows = plots.forest_rows(subgroups(frame, "group"), sort_by="year")
+    assert rows["label"][rows["kind"] == "point"].tolist() == [f"study {i}" for i in (6, 3, 0, 1, 4, 7, 8, 5, 2)]
+    assert rows["kind"].tolist() == ["heading", *["point"] * 3, "subtotal"] * 3
+    ax = plots.forest(subgroups(frame, "group"), sort_by="year", columns=["year"])
+    words = [t for t, _ in boxes(ax.figure)]
+    assert [w for w in words if w.startswith("20")] == [
+        "2001",
+        "2003",
+        "2009",
+        "2001",
+        "2002",
+        "2008",
+        "2000",
+        "2004",
+        "2005",
+    ]
+    with pytest.raises(DataError, match="sort_by must be a column of the effects table, but 'dose' is not among"):
+        plots.forest(mm.random_effects(frame), sort_by="dose")
+
+
+def test_bounds_without_a_value_sort_last():
+    fit = mm.random_effects_bounded(synthetic(6, bounds=3))
+    rows = plots.forest_rows(fit, sort_by="yi")
+    assert rows["kind"].tolist()[:6] == ["point"] * 3 + ["bound"] * 3
+    assert rows["yi"][:3].is_monotonic_increasing
+
+
+def test_other_models_stand_below():
+    frame = synthetic(6)
+    fixed = mm.fixed_effect(frame)
+    ax = plots.forest(mm.random_effects(frame), also={"Fixed effect": fixed})
+    diamonds = [np.asarray(p.get_xy())[:, 0] for p in ax.patches if p.get_gid() == "diamond"]
+    assert_allclose([diamonds[1].min(), diamonds[1].max()], [fixed.ci_low, fixed.ci_high], rtol=1e-10)
+    assert_readable(ax.figure)
+
+
+def test_counts_without_events_are_shown_but_not_drawn():
+    from metamiq.pooling.counts import mantel_haenszel
+
+    table = pd.DataFrame(
+        {"study": list("abc"), "ai": [2, 0, 7], "n1i": [20, 30, 50], "ci": [3, 0, 9], "n2i": [20, 30, 52]}
+    )
+    fit = mantel_haenszel(table)
+    rows = plots.forest_rows(fit)
+    assert rows["effect_text"][1] == "not estimable"
+    assert rows["n1_text"].tolist()[:3] == ["2/20", "0/30", "7/50"]
+    assert rows["label"].iloc[-1] == "Mantel-Haenszel mean"
+    assert_readable(plots.forest(fit).figure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metamiq.plots.forest_rows import Fit, count_text
+from metamiq.plots.forest_rows import COMMON, Fit, count_text
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import number, p_text, plural
 from metamiq.pooling.bounded_fit import BoundedFit
@@ -41,7 +41,7 @@ def alt_text(fit: Fit, kind: str = "Forest plot", level: float | None = None) ->
     ci = fit.ci(level)
     text = f"{start} Mean {scale.short} {_estimate(fit.measure, fit.estimate, ci.low, ci.high, level)}, "
     text += p_text(fit.p_value)
-    if fit.method != "FE":
+    if fit.method not in COMMON:
         pi = fit.pi(level)
         if np.isfinite(pi.low + pi.high):
             text += f"; {100 * level:g}% prediction interval {scale.text(pi.low)} to {scale.text(pi.high)}"

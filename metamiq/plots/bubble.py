@@ -18,7 +18,8 @@ from metamiq.errors import DataError
 from metamiq.plots import canvas, style
 from metamiq.plots.alt_text import alt_text
 from metamiq.plots.effect_table import RowFit, effect_table
-from metamiq.plots.forest_rows import footer_lines, has_moderators, numbers
+from metamiq.plots.footer import footer_lines, has_moderators
+from metamiq.plots.forest_rows import numbers
 from metamiq.plots.row_drawing import axis_limits
 from metamiq.plots.scale import Scale
 from metamiq.pooling.records import PooledEffect

@@ -14,7 +14,8 @@ from metamiq.errors import DataError
 from metamiq.plots import canvas, style
 from metamiq.plots.alt_text import alt_text
 from metamiq.plots.effect_table import effect_table
-from metamiq.plots.forest_rows import footer_lines, numbers, row_labels
+from metamiq.plots.footer import footer_lines
+from metamiq.plots.forest_rows import numbers, row_labels
 from metamiq.plots.funnel import one_mean
 from metamiq.plots.scale import Scale
 from metamiq.pooling.records import PooledEffect

@@ -15,7 +15,7 @@ from metamiq.errors import DataError
 from metamiq.plots import canvas, style
 from metamiq.plots.alt_text import alt_text
 from metamiq.plots.effect_table import RowFit, effect_table
-from metamiq.plots.forest_rows import footer_lines, has_moderators
+from metamiq.plots.footer import footer_lines, has_moderators
 from metamiq.plots.funnel import one_mean
 from metamiq.plots.row_drawing import axis_limits
 from metamiq.plots.scale import Scale

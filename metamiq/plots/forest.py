@@ -10,13 +10,12 @@ from matplotlib.axes import Axes
 
 from metamiq.errors import DataError
 from metamiq.plots.alt_text import alt_text
-from metamiq.plots.forest_rows import Fit, footer_lines, forest_rows, subgroup_effects
+from metamiq.plots.footer import footer_lines
+from metamiq.plots.forest_rows import Fit, Mean, effects_of, forest_rows, level_of, measure_of
 from metamiq.plots.row_drawing import draw_rows
 from metamiq.plots.row_layout import TextColumn
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import wrap
-from metamiq.pooling.regression import MetaRegression
-from metamiq.pooling.subgroups import Subgroups
 
 
 def forest(
@@ -28,6 +27,8 @@ def forest(
     groups: tuple[str, str] | None = None,
     favours: tuple[str, str] | None = None,
     columns: Sequence[str] | Mapping[str, str] = (),
+    sort_by: str | None = None,
+    also: Mapping[str, Mean] | None = None,
 ) -> Axes:
     """Every row with its interval or bound, the mean as a diamond, and the prediction interval.
 
@@ -52,6 +53,10 @@ def forest(
         above 1 means more events in group 1.
     columns : sequence of str, or mapping from str to str
         Columns of the effects table to show beside the labels; a mapping gives their headers.
+    sort_by : str, optional
+        Column of the effects table that orders the rows (within groups); by default they stay as they are.
+    also : mapping, optional
+        Other models of the same rows, by label, whose means are drawn below: ``{"Fixed effect": fixed_effect(es)}``.
 
     Returns
     -------
@@ -61,7 +66,7 @@ def forest(
     Raises
     ------
     DataError
-        If `columns` names a column that the effects table lacks.
+        If `columns` or `sort_by` names a column that the effects table lacks.
 
     Examples
     --------
@@ -71,18 +76,16 @@ def forest(
     >>> print(ax.get_label().split(".")[0])
     Forest plot of 3 effects
     """
-    effects = subgroup_effects(fit) if isinstance(fit, Subgroups) else fit.effects
-    measure = next(iter(fit.fits.values())).measure if isinstance(fit, Subgroups) else fit.measure
-    headers = dict(columns) if isinstance(columns, Mapping) else {c: c for c in columns}
-    rows = _with_columns(forest_rows(fit, level), effects, list(headers), fit)
+    effects, measure = effects_of(fit), measure_of(fit)
+    headers = dict(columns) if isinstance(columns, Mapping) else {c: c.replace("_", " ") for c in columns}
+    rows = _with_columns(forest_rows(fit, level, sort_by=sort_by, also=also), effects, list(headers))
     groups = effects.attrs.get("groups", ("group 1", "group 2")) if groups is None else groups
-    used = fit.level if level is None and not isinstance(fit, Subgroups) else level
     whole = rows.loc[rows["kind"] == "mean", "yi"]
     ax = draw_rows(
         ax,
         rows,
         measure=measure,
-        columns=_text_columns(rows, headers, groups, 0.95 if used is None else used),
+        columns=_text_columns(rows, headers, groups, level_of(fit, level)),
         reference=reference,
         favours=Scale(measure).favours(groups) if favours is None else favours,
         footer=footer_lines(fit, level),
@@ -92,32 +95,18 @@ def forest(
     return ax
 
 
-def _with_columns(rows: pd.DataFrame, effects: pd.DataFrame, columns: Sequence[str], fit: Fit) -> pd.DataFrame:
+def _with_columns(rows: pd.DataFrame, effects: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     missing = [c for c in columns if c not in effects]
     if missing:
         raise DataError(
             f"Every column to show must be in the effects table, but {', '.join(missing)} is not among "
             f"{', '.join(sorted(map(str, effects.columns)))}."
         )
-    if not columns:
-        return rows
-    rows = rows.copy()
-    where = rows.index[rows["kind"].isin(("point", "bound"))]
-    order = _row_order(fit, effects)
+    at = rows["position"].to_numpy(dtype=int)
     for name in columns:
-        rows[f"user_{name}"] = ""
-        rows.loc[where, f"user_{name}"] = [_cell(v) for v in effects[name].iloc[order]]
+        values = effects[name].tolist()
+        rows[f"user_{name}"] = [_cell(values[i]) if i >= 0 else "" for i in at]
     return rows
-
-
-def _row_order(fit: Fit, effects: pd.DataFrame) -> list[int]:
-    """Positions of the effects in the order of the rows: grouped rows stand group by group."""
-    if isinstance(fit, MetaRegression | Subgroups) or getattr(fit, "design", None) is None:
-        return list(range(len(effects)))
-    design = fit.design  # type: ignore[union-attr]
-    if design is None or design.formula not in design.reference_levels:
-        return list(range(len(effects)))
-    return list(np.argsort(effects[design.formula].astype(str).to_numpy(), kind="stable"))
 
 
 def _cell(value: object) -> str:

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metamiq.errors import DataError
 from metamiq.plots.scale import Scale
-from metamiq.plots.style import number, p_text, plural
+from metamiq.plots.style import number, plural
 from metamiq.pooling.bounded_fit import BoundedFit
+from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression import MetaRegression
 from metamiq.pooling.subgroups import Subgroups
 from metamiq.tails import critical_value
 
 Fit = PooledEffect | BoundedFit | MetaRegression | Subgroups
+
+
+class Mean(Protocol):
+    """What a fit needs for a diamond."""
+
+    @property
+    def estimate(self) -> float:
+        """The mean, on the scale of analysis."""
+
+    def ci(self, level: float) -> Interval:
+        """Its interval."""
+
+
 COLUMNS = (
     "label",
     "kind",
@@ -31,22 +46,28 @@ COLUMNS = (
     "n2_text",
     "effect_text",
     "weight_text",
+    "position",
 )
-KINDS = ("point", "bound", "mean", "subtotal", "prediction", "estimate", "heading")
+COMMON = {"FE": "Fixed-effect mean", "MH": "Mantel-Haenszel mean", "PETO": "Peto mean"}  # one effect for all studies
 
 
 def row_labels(fit: Fit) -> list[str]:
     """How each row is called in a picture: its `label`, else its study."""
-    effects = fit.effects if not isinstance(fit, Subgroups) else subgroup_effects(fit)
+    effects = effects_of(fit)
     for column in ("label", "study", "trial_id"):
         if column in effects:
             return [str(x) for x in effects[column]]
     return [f"row {i + 1}" for i in range(len(effects))]
 
 
-def subgroup_effects(fit: Subgroups) -> pd.DataFrame:
-    """The rows of all groups, group by group."""
-    return pd.concat([f.effects for f in fit.fits.values()])
+def effects_of(fit: Fit) -> pd.DataFrame:
+    """The rows of a fit; of subgroups, group by group."""
+    return pd.concat([f.effects for f in fit.fits.values()]) if isinstance(fit, Subgroups) else fit.effects
+
+
+def measure_of(fit: Fit) -> str | None:
+    """The effect measure."""
+    return next(iter(fit.fits.values())).measure if isinstance(fit, Subgroups) else fit.measure
 
 
 def numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
@@ -65,7 +86,9 @@ def effect_rows(
     """
     scale = Scale(effects.attrs.get("measure"))
     yi, vi = numbers(effects, "yi"), numbers(effects, "vi")
-    is_point = np.isfinite(yi) & np.isfinite(vi)
+    # A row with neither estimate nor bound (a table without events, say) is a point that has no mark.
+    is_bound = ~np.isfinite(yi) & (np.isfinite(numbers(effects, "yi_low")) | np.isfinite(numbers(effects, "yi_high")))
+    is_point = ~is_bound
     half = float(critical_value(level)) * np.sqrt(np.where(is_point, vi, np.nan))
     low = np.where(is_point, yi - half, numbers(effects, "yi_low"))
     high = np.where(is_point, yi + half, numbers(effects, "yi_high"))
@@ -93,6 +116,7 @@ def effect_rows(
                 "n2_text": _n_text(n2[i], events2[i], bool(assumed[i])),
                 "effect_text": _effect_text(scale, kind, yi[i], low[i], high[i]),
                 "weight_text": "" if np.isnan(weights[i]) else f"{100 * weights[i]:.1f}%",
+                "position": i,
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -107,6 +131,8 @@ def _n_text(n: float, events: float, assumed: bool) -> str:
 
 def _effect_text(scale: Scale, kind: str, yi: float, low: float, high: float) -> str:
     if kind != "bound":
+        if np.isnan(low) or np.isnan(high):
+            return "not estimable" if np.isnan(yi) else scale.text(yi)
         return f"{scale.text(yi)} [{scale.text(low)}, {scale.text(high)}]"
     if np.isinf(low) and np.isinf(high):
         return "not bounded"
@@ -125,26 +151,35 @@ def mean_row(
     text = _effect_text(scale, kind, estimate, low, high)
     if kind == "prediction":
         text = f"[{scale.text(low)}, {scale.text(high)}]"
-    empty = {"weight": np.nan, "n1i": np.nan, "n2i": np.nan, "n1_text": "", "n2_text": "", "weight_text": ""}
+    empty = {
+        "weight": np.nan,
+        "n1i": np.nan,
+        "n2i": np.nan,
+        "n1_text": "",
+        "n2_text": "",
+        "weight_text": "",
+        "position": -1,
+    }
     fixed = {"label": label, "kind": kind, "yi": estimate, "ci_low": low, "ci_high": high, "effect_text": text}
-    return {**empty, **fixed, **more}
+    return {**empty, "position": -1, **fixed, **more}
+
+
+def count_text(points: int, bounds: int) -> str:
+    """How many rows of which kind: ``1 point, 13 bounds``; kinds without rows are left out."""
+    named = [plural(points, "point")] * (points > 0) + [plural(bounds, "bound")] * (bounds > 0)
+    return ", ".join(named) or "no rows"
 
 
 def heading_row(label: str) -> dict[str, Any]:
     """One row of text only."""
-    empty = dict.fromkeys(("yi", "ci_low", "ci_high", "weight", "n1i", "n2i"), np.nan)
-    return {
-        "label": label,
-        "kind": "heading",
-        **empty,
-        "n1_text": "",
-        "n2_text": "",
-        "effect_text": "",
-        "weight_text": "",
-    }
+    values = dict.fromkeys(("yi", "ci_low", "ci_high", "weight", "n1i", "n2i"), np.nan)
+    texts = dict.fromkeys(("n1_text", "n2_text", "effect_text", "weight_text"), "")
+    return {"label": label, "kind": "heading", "position": -1, **values, **texts}
 
 
-def forest_rows(fit: Fit, level: float | None = None) -> pd.DataFrame:
+def forest_rows(
+    fit: Fit, level: float | None = None, *, sort_by: str | None = None, also: Mapping[str, Mean] | None = None
+) -> pd.DataFrame:
     """The table behind a forest plot.
 
     Parameters
@@ -154,13 +189,19 @@ def forest_rows(fit: Fit, level: float | None = None) -> pd.DataFrame:
         moderator) are listed group by group, each with its own mean.
     level : float, optional
         Coverage of all intervals; the fit's own by default.
+    sort_by : str, optional
+        Order rows (within their group) by this column of the effects table, smallest first; bounds without a value
+        come last. By default the table's order.
+    also : mapping, optional
+        More fits whose means stand below, by label: other models of the same rows.
 
     Returns
     -------
     DataFrame
         One row per line of the plot, top to bottom: `label`; `kind` ("point", "bound", "mean", "subtotal",
         "prediction", "heading"); `yi ci_low ci_high` on the scale of analysis (logarithms for ratios; the ends
-        of a bound may be infinite); `weight` as a share; `n1i n2i`; and the texts of the columns.
+        of a bound may be infinite); `weight` as a share; `n1i n2i`; the texts of the columns; and `position` in the
+        effects table (-1 for means and headings).
 
     Examples
     --------
@@ -173,21 +214,30 @@ def forest_rows(fit: Fit, level: float | None = None) -> pd.DataFrame:
     Random-effects mean       mean 0.49 [−0.47, 1.45]
     95% prediction interval prediction      [−1.21, 2.19]
     """
-    level = _level(fit, level)
+    level = level_of(fit, level)
+    rows = _own_rows(fit, level)
+    if sort_by is not None:
+        rows = _sorted(rows, effects_of(fit), sort_by)
+    more = []
+    for label, other in (also or {}).items():
+        ci = other.ci(level)
+        more.append(mean_row(measure_of(fit), label, other.estimate, ci.low, ci.high))
+    return _stack(rows, more)
+
+
+def _own_rows(fit: Fit, level: float) -> pd.DataFrame:
     if isinstance(fit, Subgroups):
         return _grouped_rows(fit, level)
     if isinstance(fit, BoundedFit) and fit.design is not None and fit.design.formula in fit.design.reference_levels:
         return _bounded_group_rows(fit, level)
     effects, labels = fit.effects, row_labels(fit)
-    if isinstance(fit, MetaRegression):
-        # The rows of a regression share no mean, so no row has a share in it.
-        return effect_rows(effects, labels, np.full(fit.k, np.nan), level)
-    if isinstance(fit, BoundedFit) and fit.design is not None:
+    # The rows of a regression share no mean, so no row has a share in it.
+    if isinstance(fit, MetaRegression) or (isinstance(fit, BoundedFit) and fit.design is not None):
         return effect_rows(effects, labels, np.full(fit.k, np.nan), level)
     rows = effect_rows(effects, labels, fit.weights, level)
     ci = fit.ci(level)
-    end = [mean_row(fit.measure, model_name(fit), fit.estimate, ci.low, ci.high, n1i=np.nan, weight_text="100.0%")]
-    if fit.method != "FE":
+    end = [mean_row(fit.measure, model_name(fit), fit.estimate, ci.low, ci.high, weight_text="100.0%")]
+    if fit.method not in COMMON:
         pi = fit.pi(level)
         if np.isfinite(pi.low) and np.isfinite(pi.high):
             end.append(
@@ -196,7 +246,22 @@ def forest_rows(fit: Fit, level: float | None = None) -> pd.DataFrame:
     return _stack(rows, end)
 
 
-def _level(fit: Fit, level: float | None) -> float:
+def _sorted(rows: pd.DataFrame, effects: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Rows between two headings or means in the order of a column; all else keeps its line."""
+    if by not in effects:
+        raise DataError(
+            f"sort_by must be a column of the effects table, but {by!r} is not among "
+            f"{', '.join(sorted(map(str, effects.columns)))}."
+        )
+    rank = effects[by].rank(method="first", na_option="bottom").to_numpy(dtype=float)
+    position = rows["position"].to_numpy(dtype=int)
+    block = np.cumsum(position < 0)
+    order = np.lexsort((np.where(position < 0, -1.0, rank[position]), block))
+    return rows.iloc[order].reset_index(drop=True)
+
+
+def level_of(fit: Fit, level: float | None = None) -> float:
+    """The level asked for, else the fit's own."""
     if level is None:
         level = fit.level if not isinstance(fit, Subgroups) else next(iter(fit.fits.values())).level
     if not 0 < level < 1:
@@ -213,14 +278,17 @@ def model_name(fit: PooledEffect | BoundedFit) -> str:
     """The label of the pooled row."""
     if isinstance(fit, BoundedFit):
         return "Random-effects mean" if fit.k_bounds == 0 else "Random-effects mean of points and bounds"
-    return "Fixed-effect mean" if fit.method == "FE" else "Random-effects mean"
+    return COMMON.get(fit.method, "Random-effects mean")
 
 
 def _grouped_rows(fit: Subgroups, level: float) -> pd.DataFrame:
     parts: list[pd.DataFrame | list[dict[str, Any]]] = []
+    before = 0
     for name, group in fit.fits.items():
         ci = group.ci(level)
         inside = effect_rows(group.effects, row_labels(group), group.weights, level)
+        inside["position"] += before
+        before += len(inside)
         mean = f"Mean of {name}" + ("" if group.k == 1 else f" (τ² = {number(group.tau2, 3)}, I² = {group.I2:.0f}%)")
         estimate, low, high = group.estimate, ci.low, ci.high
         if fit.common_tau2:
@@ -247,74 +315,3 @@ def _bounded_group_rows(fit: BoundedFit, level: float) -> pd.DataFrame:
             [mean_row(fit.measure, label, estimate, low, high, "subtotal")],
         ]
     return _stack(*parts)
-
-
-def count_text(points: int, bounds: int) -> str:
-    """How many rows of which kind: ``1 point, 13 bounds``; kinds without rows are left out."""
-    named = [plural(points, "point")] * (points > 0) + [plural(bounds, "bound")] * (bounds > 0)
-    return ", ".join(named) or "no rows"
-
-
-def footer_lines(fit: Fit, level: float | None = None) -> list[str]:
-    """What stands under the plot: how many rows of which kind, heterogeneity, and what the bounds rest on."""
-    level = _level(fit, level)
-    if isinstance(fit, Subgroups):
-        shared = f"; one τ² = {number(fit.tau2, 3)} for all groups" if fit.common_tau2 else ""
-        difference = f"difference between groups: Q({fit.Q_df:g}) = {number(fit.Q_between)}, {p_text(fit.Q_p)}"
-        return [f"k = {sum(f.k for f in fit.fits.values())} in {plural(len(fit.fits), 'group')}{shared}; {difference}"]
-    points = fit.k_points if isinstance(fit, BoundedFit) else fit.k
-    counts = f" ({count_text(points, fit.k - points)})" if points < fit.k else ""
-    k = f"k = {fit.k}{counts} from {plural(fit.n_studies, 'study')}"
-    lines = []
-    if fit.method == "FE":
-        lines.append(f"{k}; heterogeneity: Q({_q_df(fit)}) = {number(_q(fit))}, I² = {fit.I2:.0f}%")
-    else:
-        rest = "residual heterogeneity" if has_moderators(fit) else "heterogeneity"
-        percent = f"{100 * level:g}% CI "
-        low, high = fit.tau2_ci(level) if fit.k > 1 and np.isfinite(fit.tau2) else (np.nan, np.nan)
-        interval = f" ({percent}{number(low, 3)} to {number(high, 3)})" if np.isfinite(low) else ""
-        i2 = f", I² = {fit.I2:.0f}%" if np.isfinite(fit.I2) else ""
-        tau2 = f"τ² = {number(fit.tau2, 3)}{interval}" if np.isfinite(fit.tau2) else "τ² undefined"
-        q = f"; Q({_q_df(fit)}) = {number(_q(fit))}" if np.isfinite(_q(fit)) else ""
-        lines.append(f"{k}; {rest}: {tau2}{i2}{q} ({fit.method})")
-    if has_moderators(fit):
-        lines.append("Moderators: " + "; ".join(_term_texts(fit)))
-    if isinstance(fit, BoundedFit) and fit.k_bounds:
-        lines.append(fit.basis)
-    effects = fit.effects
-    if "n_source" in effects and (effects["n_source"] == "assumed").any():
-        lines.append("≈ arm size assumed: the source gives only a total.")
-    return lines
-
-
-def has_moderators(fit: PooledEffect | BoundedFit | MetaRegression) -> bool:
-    """Whether the model has more than one mean."""
-    return isinstance(fit, MetaRegression) or (isinstance(fit, BoundedFit) and fit.design is not None)
-
-
-def _term_texts(fit: PooledEffect | BoundedFit | MetaRegression) -> list[str]:
-    if isinstance(fit, PooledEffect):
-        return []
-    tests = fit.term_tests
-    if isinstance(fit, BoundedFit):
-        return [
-            f"{t}: χ²({r['dof']:.0f}) = {number(r['statistic'])}, {p_text(r['p_value'])}" for t, r in tests.iterrows()
-        ]
-    return [
-        f"{t}: {_wald_text(float(r['statistic']), float(r['dof']), float(r['dof_error']))}, {p_text(r['p_value'])}"
-        for t, r in tests.iterrows()
-    ]
-
-
-def _wald_text(statistic: float, dof: float, dof_error: float) -> str:
-    if np.isinf(dof_error):
-        return f"χ²({dof:.0f}) = {number(statistic)}"
-    return f"F({dof:.0f}, {dof_error:.0f}) = {number(statistic)}"
-
-
-def _q(fit: PooledEffect | BoundedFit | MetaRegression) -> float:
-    return fit.QE if isinstance(fit, MetaRegression) else fit.Q
-
-
-def _q_df(fit: PooledEffect | BoundedFit | MetaRegression) -> int:
-    return fit.QE_df if isinstance(fit, MetaRegression) else fit.Q_df

@@ -16,7 +16,7 @@ from metamiq.errors import DataError
 from metamiq.plots import canvas, style
 from metamiq.plots.alt_text import alt_text
 from metamiq.plots.effect_table import effect_table
-from metamiq.plots.forest_rows import footer_lines, has_moderators
+from metamiq.plots.footer import footer_lines, has_moderators
 from metamiq.plots.scale import Scale
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect

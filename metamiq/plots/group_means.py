@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 
 from metamiq.errors import DataError
 from metamiq.plots.alt_text import alt_text
-from metamiq.plots.forest_rows import COLUMNS, count_text, footer_lines, mean_row
+from metamiq.plots.footer import footer_lines
+from metamiq.plots.forest_rows import COLUMNS, count_text, mean_row
 from metamiq.plots.row_drawing import draw_rows
 from metamiq.plots.row_layout import TextColumn
 from metamiq.plots.scale import Scale

@@ -39,10 +39,7 @@ def estimate_rows(table: pd.DataFrame, measure: str | None = None, labels: Seque
     rows = []
     for name, row in zip(names, table[["estimate", "ci_low", "ci_high"]].to_numpy(dtype=float), strict=True):
         estimate, low, high = (float(x) for x in row)
-        one = mean_row(measure, name, estimate, low, high, "estimate")
-        if np.isnan(low) or np.isnan(high):
-            one["effect_text"] = "not estimable" if np.isnan(estimate) else Scale(measure).text(estimate)
-        rows.append(one)
+        rows.append(mean_row(measure, name, estimate, low, high, "estimate"))
     out = pd.DataFrame(rows, columns=list(COLUMNS))
     for name, (_, digits) in _EXTRA.items():
         if name in table:

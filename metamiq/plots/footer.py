@@ -1,0 +1,77 @@
+"""What stands under a picture: how many rows of which kind, heterogeneity, tests, and what the bounds rest on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metamiq.plots.forest_rows import COMMON, Fit, count_text, level_of
+from metamiq.plots.style import number, p_text, plural
+from metamiq.pooling.bounded_fit import BoundedFit
+from metamiq.pooling.records import PooledEffect
+from metamiq.pooling.regression import MetaRegression
+from metamiq.pooling.subgroups import Subgroups
+
+
+def footer_lines(fit: Fit, level: float | None = None) -> list[str]:
+    """What stands under the plot: how many rows of which kind, heterogeneity, and what the bounds rest on."""
+    level = level_of(fit, level)
+    if isinstance(fit, Subgroups):
+        shared = f"; one τ² = {number(fit.tau2, 3)} for all groups" if fit.common_tau2 else ""
+        difference = f"difference between groups: Q({fit.Q_df:g}) = {number(fit.Q_between)}, {p_text(fit.Q_p)}"
+        return [f"k = {sum(f.k for f in fit.fits.values())} in {plural(len(fit.fits), 'group')}{shared}; {difference}"]
+    points = fit.k_points if isinstance(fit, BoundedFit) else fit.k
+    counts = f" ({count_text(points, fit.k - points)})" if points < fit.k else ""
+    k = f"k = {fit.k}{counts} from {plural(fit.n_studies, 'study')}"
+    lines = []
+    if fit.method in COMMON:
+        lines.append(f"{k}; heterogeneity: Q({_q_df(fit)}) = {number(_q(fit))}, I² = {fit.I2:.0f}%")
+    else:
+        rest = "residual heterogeneity" if has_moderators(fit) else "heterogeneity"
+        percent = f"{100 * level:g}% CI "
+        low, high = fit.tau2_ci(level) if fit.k > 1 and np.isfinite(fit.tau2) else (np.nan, np.nan)
+        interval = f" ({percent}{number(low, 3)} to {number(high, 3)})" if np.isfinite(low) else ""
+        i2 = f", I² = {fit.I2:.0f}%" if np.isfinite(fit.I2) else ""
+        tau2 = f"τ² = {number(fit.tau2, 3)}{interval}" if np.isfinite(fit.tau2) else "τ² undefined"
+        q = f"; Q({_q_df(fit)}) = {number(_q(fit))}" if np.isfinite(_q(fit)) else ""
+        lines.append(f"{k}; {rest}: {tau2}{i2}{q} ({fit.method})")
+    if has_moderators(fit):
+        lines.append("Moderators: " + "; ".join(_term_texts(fit)))
+    if isinstance(fit, BoundedFit) and fit.k_bounds:
+        lines.append(fit.basis)
+    effects = fit.effects
+    if "n_source" in effects and (effects["n_source"] == "assumed").any():
+        lines.append("≈ arm size assumed: the source gives only a total.")
+    return lines
+
+
+def has_moderators(fit: PooledEffect | BoundedFit | MetaRegression) -> bool:
+    """Whether the model has more than one mean."""
+    return isinstance(fit, MetaRegression) or (isinstance(fit, BoundedFit) and fit.design is not None)
+
+
+def _term_texts(fit: PooledEffect | BoundedFit | MetaRegression) -> list[str]:
+    if isinstance(fit, PooledEffect):
+        return []
+    tests = fit.term_tests
+    if isinstance(fit, BoundedFit):
+        return [
+            f"{t}: χ²({r['dof']:.0f}) = {number(r['statistic'])}, {p_text(r['p_value'])}" for t, r in tests.iterrows()
+        ]
+    return [
+        f"{t}: {_wald_text(float(r['statistic']), float(r['dof']), float(r['dof_error']))}, {p_text(r['p_value'])}"
+        for t, r in tests.iterrows()
+    ]
+
+
+def _wald_text(statistic: float, dof: float, dof_error: float) -> str:
+    if np.isinf(dof_error):
+        return f"χ²({dof:.0f}) = {number(statistic)}"
+    return f"F({dof:.0f}, {dof_error:.0f}) = {number(statistic)}"
+
+
+def _q(fit: PooledEffect | BoundedFit | MetaRegression) -> float:
+    return fit.QE if isinstance(fit, MetaRegression) else fit.Q
+
+
+def _q_df(fit: PooledEffect | BoundedFit | MetaRegression) -> int:
+    return fit.QE_df if isinstance(fit, MetaRegression) else fit.Q_df
