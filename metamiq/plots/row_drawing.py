@@ -269,7 +269,7 @@ def _legend_entries(rows: pd.DataFrame) -> list[tuple[str, Line2D | Patch]]:
     if (rows["kind"] == "point").any():
         square = Line2D([], [], color=style.POINT, marker="s", ms=6, lw=1.2)
         entries.append(("Point: estimate with its interval, area by weight", square))
-    entries.append(("Bound: the effect lies somewhere in the bar; an arrow has no limit", bar))
+    entries.append(("Bound: the trial's estimate lies somewhere in the bar; an arrow has no limit", bar))
     return entries
 
 

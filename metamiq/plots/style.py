@@ -17,7 +17,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 POINT = "#0072B2"  # blue: effects with an estimate
-BOUND = "#D55E00"  # vermilion: effects known only to lie within bounds
+BOUND = "#D55E00"  # vermilion: estimates known only to lie within bounds
 MEAN = "#000000"
 REFERENCE = "#009E73"  # green: a value to compare with, such as the published one
 HIGHLIGHT = "#CC79A7"  # purple
