@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from metamiq.errors import DataError
-from metamiq.pooling import bounded_likelihood as likelihood
+from metamiq.pooling import bounded_search as search
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.bounded_likelihood import Rows
-from metamiq.pooling.design import Design, design_matrix
+from metamiq.pooling.design import design_matrix
 from metamiq.pooling.records import check_columns, frozen_copy
 from metamiq.pooling.wls import Array
 
-_BOUND_COLUMNS = ("yi_low", "yi_high", "n1i", "n2i")
+BOUND_COLUMNS = ("yi_low", "yi_high", "n1i", "n2i")
+NARROWEST = 1e-6  # of a standard error: narrower intervals have no probability left to take the logarithm of
 
 
 def random_effects_bounded(effects: pd.DataFrame, moderators: str | None = None, level: float = 0.95) -> BoundedFit:
@@ -88,12 +89,29 @@ def random_effects_bounded(effects: pd.DataFrame, moderators: str | None = None,
     design = None if moderators is None else design_matrix(moderators, effects)
     used = effects if design is None else effects.iloc[design.rows]
     names = [str(x) for x in used[label]] if label else [f"row {i + 1}" for i in range(len(used))]
-    is_point = point_rows(used, names)
+    columns = {c: numbers(used, c) for c in ("yi", "vi", *BOUND_COLUMNS) if c in used}
+    is_point = point_rows(columns, names)
+    rows = rows_of(columns, is_point, None if design is None else design.X)
     x = np.ones((len(used), 1)) if design is None else design.X
-    rows = rows_of(used, is_point, x, names)
-    _check_maximum_exists(rows, x, is_point, design)
-    found = likelihood.global_maximum(rows, x.shape[1])
-    likelihood.require(found, "points and bounds")
+    up, down = one_sided(rows)
+    pinned = np.append(np.ones(rows.y.shape[1], dtype=bool), ~(up | down)[0] & np.isfinite(rows.low[0]))
+    side = np.append(np.zeros(rows.y.shape[1]), up[0] * 1.0 - down[0])
+    if not stops_everywhere(x if rows.x is None else rows.x[0], pinned, side):
+        what = "the mean" if design is None else f"the coefficients of {design.formula!r}"
+        raise DataError(
+            f"The likelihood must have a maximum, but nothing in these {len(x)} rows ({int(is_point.sum())} points, "
+            f"{int((~is_point).sum())} bounds) stops {what} on one side: the bounds that could are all one-sided the "
+            "same way. Add a point or a two-sided bound, or pool with fewer moderators."
+        )
+    opposed = np.array([not pinned.any()])
+    found = search.global_maximum(rows, opposed)
+    if opposed[0] and not found.ok[0]:
+        raise DataError(
+            f"The likelihood must have a maximum, but these {len(x)} rows are all bounds on one side only and "
+            "contradict each other, so that the larger tau2 is, the likelier they are. Add a point or a two-sided "
+            "bound."
+        )
+    search.require(found, "points and bounds")
     omitted: tuple[str, ...] = ()
     if design is not None:
         left_out = effects.iloc[design.omitted]
@@ -113,9 +131,19 @@ def random_effects_bounded(effects: pd.DataFrame, moderators: str | None = None,
     )
 
 
-def point_rows(effects: pd.DataFrame, names: list[str]) -> NDArray[np.bool_]:
+def numbers(effects: pd.DataFrame, column: str) -> Array:
+    """A column as float64, NaN where empty."""
+    try:
+        return np.asarray(effects[column].to_numpy(dtype=float, na_value=np.nan))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{column} must hold numbers, but it holds text. Read the table with metamiq.read_table."
+        ) from error
+
+
+def point_rows(columns: dict[str, Array], names: list[str]) -> NDArray[np.bool_]:
     """Which rows are points; raises DataError for rows that are neither point nor bound, or are broken."""
-    yi, vi = (effects[c].to_numpy(dtype=float, na_value=np.nan) for c in ("yi", "vi"))
+    yi, vi = columns["yi"], columns["vi"]
     is_point = np.isfinite(yi) & np.isfinite(vi)
     faults: list[str] = []
     for i in np.flatnonzero(is_point & ~(vi > 0)):
@@ -124,13 +152,13 @@ def point_rows(effects: pd.DataFrame, names: list[str]) -> NDArray[np.bool_]:
         faults.append(f"a point needs both yi and vi, but {names[i]!r} has yi = {yi[i]:g} and vi = {vi[i]:g}")
     bounds = np.flatnonzero(~np.isfinite(yi) & ~np.isfinite(vi))
     if len(bounds):
-        missing = [c for c in _BOUND_COLUMNS if c not in effects]
+        missing = [c for c in BOUND_COLUMNS if c not in columns]
         if missing:
             raise DataError(
-                f"Rows without yi need the columns {', '.join(_BOUND_COLUMNS)}, but {', '.join(missing)} is missing "
+                f"Rows without yi need the columns {', '.join(BOUND_COLUMNS)}, but {', '.join(missing)} is missing "
                 f"({', '.join(sorted(names[i] for i in bounds)[:8])}). Build the table with metamiq.trial_effects."
             )
-        low, high, n1, n2 = (effects[c].to_numpy(dtype=float, na_value=np.nan) for c in _BOUND_COLUMNS)
+        low, high, n1, n2 = (columns[c] for c in BOUND_COLUMNS)
         for i in bounds:
             if np.isnan(low[i]) or np.isnan(high[i]):
                 faults.append(
@@ -142,69 +170,63 @@ def point_rows(effects: pd.DataFrame, names: list[str]) -> NDArray[np.bool_]:
                 faults.append(
                     f"a bound needs arm sizes of at least 2, but {names[i]!r} has n1i = {n1[i]:g}, n2i = {n2[i]:g}"
                 )
+            elif 0 < high[i] - low[i] < NARROWEST * np.sqrt(1 / n1[i] + 1 / n2[i]):
+                faults.append(
+                    f"a bound as narrow as that of {names[i]!r}, {low[i]:g} to {high[i]:g}, is a point and needs yi "
+                    "and vi"
+                )
     if faults:
         raise DataError(f"{'; '.join(faults)}. Correct the rows against their source, or leave them out.")
     return np.asarray(is_point)
 
 
-def rows_of(effects: pd.DataFrame, is_point: NDArray[np.bool_], x: Array, names: list[str]) -> Rows:
-    """The likelihood's arrays for one table."""
-    points = effects.loc[is_point]
-    bounds = effects.loc[~is_point]
-
-    def column(frame: pd.DataFrame, name: str) -> Array:
-        if len(frame) == 0:
-            return np.zeros((1, 0))
-        return np.asarray(frame[name].to_numpy(dtype=float, na_value=np.nan))[None]
-
-    n1, n2 = column(bounds, "n1i"), column(bounds, "n2i")
+def rows_of(columns: dict[str, Array], is_point: NDArray[np.bool_], x: Array | None) -> Rows:
+    """The likelihood's arrays for one table: points first, then bounds."""
+    bounds = ~is_point
+    if bounds.any():
+        low, high, n1, n2 = (columns[c][None, bounds] for c in BOUND_COLUMNS)
+    else:
+        low = high = n1 = n2 = np.zeros((1, 0))
     return Rows(
-        y=column(points, "yi"),
-        v=column(points, "vi"),
-        n_points=None,
-        x_points=x[is_point][None],
-        low=column(bounds, "yi_low"),
-        high=column(bounds, "yi_high"),
+        y=columns["yi"][None, is_point],
+        v=columns["vi"][None, is_point],
+        low=low,
+        high=high,
         base=1.0 / n1 + 1.0 / n2,
         total=n1 + n2,
-        n_bounds=None,
-        x_bounds=x[~is_point][None],
+        x=None if x is None else np.concatenate([x[is_point], x[bounds]])[None],
+        n=None,
         size=1,
     )
 
 
-def _check_maximum_exists(rows: Rows, x: Array, is_point: NDArray[np.bool_], design: Design | None) -> None:
-    """Raise DataError when the likelihood climbs for ever along some direction of the coefficients.
+def one_sided(rows: Rows) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Bounds that are open above, and bounds that are open below; an interval open at both ends is neither."""
+    low, high = np.isfinite(rows.low), np.isfinite(rows.high)
+    return low & ~high, high & ~low
 
-    Points and two-sided bounds stop the mean of their row on both sides. A direction they do not stop must be
-    stopped by one-sided bounds that oppose each other.
+
+def stops_everywhere(x: Array, pinned: NDArray[np.bool_], side: Array) -> bool:
+    """Whether no direction of the coefficients lets the likelihood climb for ever.
+
+    `pinned` rows (points and two-sided bounds) stop the mean of their row on both sides; a direction that they do not
+    stop must be stopped by one-sided bounds (`side` +1 open above, -1 open below) that oppose each other.
     """
-    low, high = np.full(len(x), np.nan), np.full(len(x), np.nan)
-    low[~is_point], high[~is_point] = rows.low[0], rows.high[0]
-    pinned = is_point | (np.isfinite(low) & np.isfinite(high))
-    if pinned.any() and np.linalg.matrix_rank(x[pinned]) == x.shape[1]:
-        return
-    sides = np.where(np.isfinite(low), 1.0, -1.0)[~pinned]
-    open_rows = (np.isfinite(low) | np.isfinite(high))[~pinned]
-    towards = sides[open_rows, None] * x[~pinned][open_rows]
     p = x.shape[1]
-    what = "the mean" if design is None else f"the coefficients of {design.formula!r}"
-    if len(towards):
-        # Is there d with no pinned row moved, no one-sided bound opposed, and some bound helped (or none at all)?
-        result = optimize.linprog(
-            -towards.sum(axis=0),
-            A_ub=-towards,
-            b_ub=np.zeros(len(towards)),
-            A_eq=x[pinned] if pinned.any() else None,
-            b_eq=np.zeros(int(pinned.sum())) if pinned.any() else None,
-            bounds=[(-1.0, 1.0)] * p,
-        )
-        free = np.linalg.matrix_rank(np.vstack([x[pinned], towards])) < p
-        runs_away = result.status == 0 and -result.fun > 1e-9
-        if not (free or runs_away):
-            return
-    raise DataError(
-        f"The likelihood must have a maximum, but nothing in these {len(x)} rows ({int(is_point.sum())} points, "
-        f"{int((~is_point).sum())} bounds) stops {what} on one side: the bounds that could are all one-sided the same "
-        "way. Add a point or a two-sided bound, or pool with fewer moderators."
+    if pinned.any() and np.linalg.matrix_rank(x[pinned]) == p:
+        return True
+    towards = (side[:, None] * x)[~pinned & (side != 0)]
+    if np.linalg.matrix_rank(np.vstack([x[pinned], towards])) < p:
+        return False
+    if p == 1:
+        return bool((towards > 0).any() and (towards < 0).any())
+    # Is there a direction that moves no pinned row, opposes no one-sided bound, and helps one?
+    result = optimize.linprog(
+        -towards.sum(axis=0),
+        A_ub=-towards,
+        b_ub=np.zeros(len(towards)),
+        A_eq=x[pinned] if pinned.any() else None,
+        b_eq=np.zeros(int(pinned.sum())) if pinned.any() else None,
+        bounds=[(-1.0, 1.0)] * p,
     )
+    return not (result.status == 0 and -result.fun > 1e-9)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize, special
 
 from metamiq.effects.trials import bounds_statement
 from metamiq.errors import ConvergenceError, DataError
-from metamiq.pooling import bounded_likelihood as likelihood
-from metamiq.pooling.bounded_likelihood import Rows
+from metamiq.pooling import bounded_profile as profiles
+from metamiq.pooling import bounded_search as search
+from metamiq.pooling.bounded_likelihood import Rows, derivatives, row_terms
 from metamiq.pooling.design import Design
 from metamiq.pooling.heterogeneity import Interval, h2_from_tau2, i2_from_tau2
 from metamiq.pooling.records import RESULT_COLUMNS
@@ -42,6 +44,7 @@ class BoundedFit:
     method: str = "ML"
     test: str = "LR"
     dof: None = None  # likelihood-ratio roots are referred to the normal
+    _memory: dict[tuple[object, ...], Any] = field(default_factory=dict, repr=False, init=False)  # profiles, once each
 
     @property
     def effects(self) -> pd.DataFrame:
@@ -80,18 +83,23 @@ class BoundedFit:
             return bounds_statement(self.frame)
         return f"{self.k_bounds} of {self.k} rows are bounds, as given in yi_low and yi_high."
 
+    def _remember(self, key: tuple[object, ...], compute: Callable[[], Any]) -> Any:
+        if key not in self._memory:
+            self._memory[key] = compute()
+        return self._memory[key]
+
     def _theta(self) -> Array:
         return np.append(self.beta, self.tau2)[None]
 
-    def _free(self) -> NDArray[np.bool_]:
-        return np.append(np.ones(len(self.beta), dtype=bool), self.tau2 > 0)
+    def _information(self) -> Array:
+        return np.asarray(self._remember(("information",), lambda: -derivatives(self.rows, self._theta()).h[0]))
 
     @property
     def cov(self) -> Array:
         """Covariance of the coefficients from the observed information; tau2 is held when it is 0."""
-        free = self._free()
-        information = -likelihood.derivatives(self.rows, self._theta()).h[0][np.ix_(free, free)]
-        return np.asarray(np.linalg.inv(information)[: len(self.beta), : len(self.beta)])
+        p = len(self.beta)
+        q = p + (self.tau2 > 0)
+        return np.asarray(np.linalg.inv(self._information()[:q, :q])[:p, :p])
 
     @property
     def _coefficient_se(self) -> Array:
@@ -103,11 +111,10 @@ class BoundedFit:
         """Standard error of tau2 from the observed information; NaN when tau2 is 0."""
         if self.tau2 == 0:
             return np.nan
-        information = -likelihood.derivatives(self.rows, self._theta()).h[0]
-        return float(np.sqrt(np.linalg.inv(information)[-1, -1]))
+        return float(np.sqrt(np.linalg.inv(self._information())[-1, -1]))
 
     def _only_mean(self, what: str) -> None:
-        if len(self.beta) > 1:
+        if len(self.beta) != 1:
             raise DataError(f"A model with moderators has no single {what}; read coefficients or predict(frame).")
 
     @property
@@ -126,7 +133,7 @@ class BoundedFit:
     def statistic(self) -> float:
         """Signed root of the likelihood ratio of mean = 0."""
         self._only_mean("statistic")
-        return self._signed_root(np.eye(1)[0])
+        return float(self._remember(("roots",), lambda: self._signed_roots(np.eye(1)))[0])
 
     @property
     def p_value(self) -> float:
@@ -136,63 +143,46 @@ class BoundedFit:
     def likelihood_ratio(self, value: float) -> float:
         """Likelihood-ratio p-value of the mean being `value`."""
         self._only_mean("mean")
-        return float(chi2_sf(2 * (self.loglik - self._profile(np.ones(1), value)), 1))
+        found = profiles.profile(self.rows, self._theta(), 0, np.array([float(value)]))
+        return float(chi2_sf(max(2 * (self.loglik - float(found.f[0])), 0.0), 1))
 
-    def _rotated(self, contrast: Array) -> tuple[Rows, Array]:
-        """Rows and coefficients in coordinates whose first one is contrast'beta."""
-        _, _, vt = np.linalg.svd(contrast[None] / np.linalg.norm(contrast))
-        forward = np.vstack([contrast, vt[1:]])
-        back = np.linalg.inv(forward)
-        r = self.rows
-        rotated = r._replace(x_points=r.x_points @ back, x_bounds=r.x_bounds @ back)
-        return rotated, forward @ self.beta
+    def _rotated(self, contrasts: Array) -> tuple[Rows, Array]:
+        """One table per contrast, in coordinates whose first one is contrast'beta, and its maximum."""
+        x = self.rows.x
+        if x is None:
+            return self.rows.take(np.zeros(len(contrasts), dtype=np.intp)), np.repeat(
+                self._theta(), len(contrasts), axis=0
+            )
+        turned, theta = [], []
+        for contrast in contrasts:
+            _, _, vt = np.linalg.svd(contrast[None] / np.linalg.norm(contrast))
+            forward = np.vstack([contrast, vt[1:]])
+            turned.append(x[0] @ np.linalg.inv(forward))
+            theta.append(np.append(forward @ self.beta, self.tau2))
+        return self.rows._replace(x=np.array(turned), size=len(contrasts)), np.array(theta)
 
-    def _profile(self, contrast: Array, value: float, start: Array | None = None) -> float:
-        rows, gamma = self._rotated(contrast)
-        theta = np.append(gamma, self.tau2) if start is None else start.copy()
-        theta[0] = value
-        held = np.zeros(len(theta), dtype=bool)
-        held[0] = True
-        spread = self.tau2 + (value - gamma[0]) ** 2
-        # Away from the maximum tau2 grows: search from where it was and from where it may have gone.
-        starts = np.array([theta, np.append(theta[:-1], spread)])
-        found = likelihood.maximise(rows._replace(size=2), starts, held)
-        if not found.ok.any():
-            raise ConvergenceError(f"The profile likelihood at {value:g} must have a maximum, but none was found.")
-        return float(found.f[found.ok].max())
+    def _signed_roots(self, contrasts: Array) -> Array:
+        rows, theta = self._rotated(contrasts)
+        drop = np.maximum(self.loglik - profiles.profile(rows, theta, 0, np.zeros(len(contrasts))).f, 0.0)
+        return np.asarray(np.sign(theta[:, 0]) * np.sqrt(2 * drop))
 
-    def _signed_root(self, contrast: Array) -> float:
-        estimate = float(contrast @ self.beta)
-        drop = max(self.loglik - self._profile(contrast, 0.0), 0.0)
-        return float(np.sign(estimate) * np.sqrt(2 * drop))
-
-    def _profile_interval(self, contrast: Array, level: float) -> Interval:
-        estimate = float(contrast @ self.beta)
-        drop = float(special.chdtri(1, 1 - level)) / 2
+    def _profile_intervals(self, contrasts: Array, level: float) -> list[Interval]:
+        rows, theta = self._rotated(contrasts)
         with np.errstate(invalid="ignore"):
-            se = float(np.sqrt(contrast @ self.cov @ contrast))
-        first = se if np.isfinite(se) and se > 0 else 0.1
-        ends = []
-        for side in (-1.0, 1.0):
-
-            def excess(distance: float, side: float = side) -> float:
-                return self._profile(contrast, estimate + side * distance) - self.loglik + drop
-
-            step = first * float(critical_value(level))
-            inner = 0.0
-            for _ in range(60):
-                if excess(step) < 0:
-                    ends.append(side * float(optimize.brentq(excess, inner, step, xtol=1e-9 * first, rtol=1e-12)))
-                    break
-                inner, step = step, 1.6 * step
-            else:
-                ends.append(side * np.inf)  # the likelihood never falls far enough on this side
-        return Interval(estimate + ends[0], estimate + ends[1])
+            se = np.sqrt(((contrasts @ self.cov) * contrasts).sum(axis=1))
+        first = np.where(np.isfinite(se) & (se > 0), se, 0.1) * float(critical_value(level))
+        f = np.full(len(contrasts), self.loglik)
+        ends = profiles.profile_ends(rows, theta, f, 0, profiles.interval_drop(level), first)
+        if np.isnan(ends).any():
+            raise ConvergenceError("The profile likelihood must be found on both sides of an estimate, but it was not.")
+        return [Interval(float(low), float(high)) for low, high in ends]
 
     def ci(self, level: float | None = None) -> Interval:
         """Profile-likelihood interval of the mean; an end may be infinite when nothing bounds it there."""
         self._only_mean("interval")
-        return self._profile_interval(np.ones(1), self.level if level is None else level)
+        level = self.level if level is None else level
+        ends: Interval = self._remember(("ci", level), lambda: self._profile_intervals(np.eye(1), level)[0])
+        return ends
 
     def pi(self, level: float | None = None) -> Interval:
         """Prediction interval: mean +- z sqrt(se^2 + tau2); like all ML intervals too narrow with few rows."""
@@ -201,23 +191,15 @@ class BoundedFit:
         return Interval(self.estimate - half, self.estimate + half)
 
     def tau2_ci(self, level: float | None = None) -> Interval:
-        """Profile-likelihood interval of tau2."""
-        drop = float(special.chdtri(1, 1 - (self.level if level is None else level))) / 2
-        held = np.append(np.zeros(len(self.beta), dtype=bool), True)
-
-        def excess(tau2: float) -> float:
-            found = likelihood.maximise(self.rows, np.append(self.beta, tau2)[None], held)
-            return float(found.f[0]) - self.loglik + drop if found.ok[0] else -drop
-
-        low = 0.0
-        if self.tau2 > 0 and excess(0.0) < 0:
-            low = float(optimize.brentq(excess, 0.0, self.tau2, xtol=1e-12, rtol=1e-12))
-        high = max(2 * self.tau2, 0.01)
-        for _ in range(60):
-            if excess(high) < 0:
-                return Interval(low, float(optimize.brentq(excess, self.tau2, high, xtol=1e-12, rtol=1e-12)))
-            high *= 2.0
-        return Interval(low, np.inf)
+        """Profile-likelihood interval of tau2; an end may be infinite when only one-sided bounds are there."""
+        drop = profiles.interval_drop(self.level if level is None else level)
+        first = 2 * self.tau2 if self.tau2 > 0 else 0.01
+        ends = profiles.profile_ends(
+            self.rows, self._theta(), np.array([self.loglik]), -1, drop, np.array([first]), floor=0.0
+        )
+        if np.isnan(ends).any():
+            raise ConvergenceError("The profile likelihood of tau2 must be found on both sides, but it was not.")
+        return Interval(float(ends[0, 0]), float(ends[0, 1]))
 
     @property
     def ci_low(self) -> float:
@@ -242,16 +224,19 @@ class BoundedFit:
     def _sampling_variances(self) -> Array:
         out = np.empty(self.k)
         out[self.is_point] = self.rows.v[0]
-        mu = (self.rows.x_bounds[0] @ self.beta) if self.k_bounds else np.zeros(0)
+        x = np.ones((self.k, 1)) if self.rows.x is None else self.rows.x[0]
+        mu = x[self.k_points :] @ self.beta
         out[~self.is_point] = self.rows.base[0] + mu**2 / (2 * self.rows.total[0])
         return out
 
     def _typical_variance(self) -> float:
-        x = np.empty((self.k, len(self.beta)))
-        x[self.is_point], x[~self.is_point] = self.rows.x_points[0], self.rows.x_bounds[0]
-        t = tables(np.zeros(self.k), self._sampling_variances(), x)
         if self.k <= len(self.beta):
             return np.nan
+        x = None
+        if self.rows.x is not None:
+            x = np.empty((self.k, len(self.beta)))
+            x[self.is_point], x[~self.is_point] = np.split(self.rows.x[0], [self.k_points])
+        t = tables(np.zeros(self.k), self._sampling_variances(), x)
         return float(t.dof[0] / fit(t, 1.0 / t.vi).trP()[0])
 
     @property
@@ -267,8 +252,7 @@ class BoundedFit:
     @property
     def tau2_p(self) -> float:
         """Likelihood-ratio p-value of tau2 = 0, half of chi-squared(1): 0 lies on the edge (Self & Liang 1987)."""
-        held = np.append(np.zeros(len(self.beta), dtype=bool), True)
-        found = likelihood.maximise(self.rows, np.append(self.beta, 0.0)[None], held)
+        found = profiles.profile(self.rows, self._theta(), -1, np.zeros(1))
         drop = 2 * (self.loglik - float(found.f[0]))
         return 1.0 if drop <= 0 else 0.5 * float(chi2_sf(drop, 1))
 
@@ -293,54 +277,63 @@ class BoundedFit:
 
         For a point that is 1 / (vi + tau2). A bound that the mean already satisfies tells little, and weighs little.
         """
-        points, bounds = likelihood.row_terms(self.rows, self.beta[None], np.array([self.tau2]))
+        information = np.maximum(-row_terms(self.rows, self._theta())[3, 0], 0.0)
         out = np.empty(self.k)
-        out[self.is_point], out[~self.is_point] = -points.mm[0], np.maximum(-bounds.mm[0], 0.0)
+        out[self.is_point], out[~self.is_point] = np.split(information, [self.k_points])
         return np.asarray(out / out.sum())
 
     @property
     def coefficients(self) -> pd.DataFrame:
         """One row per coefficient, with profile-likelihood intervals and likelihood-ratio tests."""
-        rows = []
-        se = self._coefficient_se
-        for j in range(len(self.beta)):
-            contrast = np.eye(len(self.beta))[j]
-            root = self._signed_root(contrast)
-            ci = self._profile_interval(contrast, self.level)
-            p = float(two_sided_p(root))
-            rows.append((self.beta[j], se[j], root, np.inf, p, ci.low, ci.high))
-        return pd.DataFrame(rows, columns=list(RESULT_COLUMNS[:7]), index=pd.Index(self.names, name="term"))
+        return self._coefficients(self.level).copy()
+
+    def _coefficients(self, level: float) -> pd.DataFrame:
+        def compute() -> pd.DataFrame:
+            contrasts = np.eye(len(self.beta))
+            roots = self._remember(("roots",), lambda: self._signed_roots(contrasts))
+            ends = np.array(self._profile_intervals(contrasts, level))
+            columns = [self.beta, self._coefficient_se, roots, np.full(len(roots), np.inf), two_sided_p(roots), *ends.T]
+            return pd.DataFrame(
+                dict(zip(RESULT_COLUMNS, columns, strict=False)), index=pd.Index(self.names, name="term")
+            )
+
+        table: pd.DataFrame = self._remember(("coefficients", level), compute)
+        return table
 
     @property
     def term_tests(self) -> pd.DataFrame:
         """Likelihood-ratio test of each term of the formula: chi-squared with as many dof as it has columns."""
         if self.design is None:
             return pd.DataFrame(columns=["statistic", "dof", "p_value"], index=pd.Index([], name="term"))
-        out = {}
-        for term, columns in self.design.terms.items():
-            keep = [j for j in range(len(self.beta)) if j not in columns]
-            r = self.rows
-            reduced = r._replace(x_points=r.x_points[..., keep], x_bounds=r.x_bounds[..., keep])
-            found = likelihood.global_maximum(reduced, len(keep))
-            likelihood.require(found, f"the model without {term}")
-            statistic = max(2 * (self.loglik - float(found.f[0])), 0.0)
-            out[term] = (statistic, len(columns), float(chi2_sf(statistic, len(columns))))
-        return pd.DataFrame.from_dict(out, orient="index", columns=["statistic", "dof", "p_value"]).rename_axis("term")
+        terms = self.design.terms
+
+        def compute() -> pd.DataFrame:
+            out = {}
+            for term, columns in terms.items():
+                reduced = self.rows.columns([j for j in range(len(self.beta)) if j not in columns])
+                found = search.global_maximum(reduced)
+                search.require(found, f"the model without {term}")
+                statistic = max(2 * (self.loglik - float(found.f[0])), 0.0)
+                out[term] = (statistic, len(columns), float(chi2_sf(statistic, len(columns))))
+            table = pd.DataFrame.from_dict(out, orient="index", columns=["statistic", "dof", "p_value"])
+            return table.rename_axis("term")
+
+        return pd.DataFrame(self._remember(("terms",), compute)).copy()
 
     def predict(self, frame: pd.DataFrame, level: float | None = None) -> pd.DataFrame:
         """Model mean for each row of `frame`, with profile-likelihood intervals."""
         if self.design is None:
             raise DataError("A model without moderators predicts its one mean; read estimate and pi.")
         level = self.level if level is None else level
-        cov = self.cov
-        rows = []
-        for x in self.design.new_rows(frame):
-            if np.isnan(x).any():
-                rows.append((np.nan,) * 4)
-                continue
-            ci = self._profile_interval(x, level)
-            rows.append((float(x @ self.beta), float(np.sqrt(x @ cov @ x)), ci.low, ci.high))
-        return pd.DataFrame(rows, columns=["estimate", "se", "ci_low", "ci_high"], index=frame.index)
+        x = self.design.new_rows(frame)
+        out = np.full((len(x), 4), np.nan)
+        known = ~np.isnan(x).any(axis=1)
+        if known.any():
+            x = x[known]
+            out[known, 0] = x @ self.beta
+            out[known, 1] = np.sqrt(((x @ self.cov) * x).sum(axis=1))
+            out[known, 2:] = self._profile_intervals(x, level)
+        return pd.DataFrame(out, columns=["estimate", "se", "ci_low", "ci_high"], index=frame.index)
 
     def group_means(self, level: float | None = None) -> pd.DataFrame:
         """Mean of each level of a single categorical moderator, with k (points + bounds)."""
@@ -358,7 +351,8 @@ class BoundedFit:
     def to_frame(self, level: float | None = None) -> pd.DataFrame:
         """One row for a mean, one row per term with moderators, in the columns of every result table."""
         if self.design is not None:
-            return self.coefficients.reindex(columns=list(RESULT_COLUMNS))
+            table = self._coefficients(self.level if level is None else level)
+            return table.reindex(columns=list(RESULT_COLUMNS))
         ci, pi = self.ci(level), self.pi(level)
         row = (self.estimate, self.se, self.statistic, np.inf, self.p_value, ci.low, ci.high, pi.low, pi.high)
         return pd.DataFrame([row], columns=list(RESULT_COLUMNS), index=pd.Index(["mean"], name="term"))
