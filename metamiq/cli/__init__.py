@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from metamiq.cli.catch import check
 from metamiq.cli.first_question import audit, reproduce
 from metamiq.cli.study_tables import datasets, pool
 
@@ -19,5 +20,5 @@ def main() -> None:
     """
 
 
-for _command in (reproduce, audit, pool, datasets):
+for _command in (reproduce, audit, check, pool, datasets):
     main.add_command(_command)
