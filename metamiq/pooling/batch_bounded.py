@@ -196,7 +196,7 @@ def _rows(
     if n is not None:
         used = np.asarray(n > 0)
     if wide == 1:
-        used = used.any(axis=0, keepdims=True)
+        used = np.asarray(used.any(axis=0, keepdims=True))
     is_point = np.isfinite(y) & np.isfinite(v) & (v > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         base, total = 1.0 / n1 + 1.0 / n2, n1 + n2
