@@ -38,6 +38,11 @@ def _ml(f: Fit, t: Tables) -> Balance:
     return Balance(f.yPPy(), sum_w, -2.0 * f.yPPPy(), -sum_w2)
 
 
+def _sides(f: Fit, method: str) -> tuple[Array, Array]:
+    """Both sides of a likelihood's equation, without their slopes."""
+    return f.yPPy(), f.trP() if method == "REML" else f.sums()[0]
+
+
 def _pm(f: Fit, t: Tables) -> Balance:
     return Balance(f.yPy(), t.dof, -f.yPPy(), np.zeros(1))
 
@@ -99,6 +104,42 @@ def _solve(t: Tables, method: str, f0: Fit) -> Array:
         part = t if len(several) == t.size else t.take(several)
         tau2[several] = _highest_peak(part, method, Balance(*(_pick(a, several) for a in at_zero)))
     return tau2
+
+
+_HALVINGS = 12
+
+
+def _only_peak(
+    t: Tables, method: str, at_zero: Balance, upper: Array, middle: Array
+) -> tuple[Array, NDArray[np.bool_]]:
+    """A root of the score for tables whose score is positive at 0, and whether it is proved to be the only one.
+
+    Above half the root `at_most_one_root` must hold. Below, left and right both fall with tau2, so that there is no
+    root between a and b if left(b) > right(a): halving from half the root down, then 0.
+    """
+    equation = EQUATION[method]
+    start = _guess(at_zero.left / at_zero.right, np.zeros(t.size), upper, middle)
+    root = _refine(t, np.zeros(t.size), upper, start, equation)
+    f = fit_tau2(t, 0.5 * root)
+    side = equation(f, t)
+    proved = np.zeros(t.size, dtype=bool)
+    rows = np.flatnonzero((side.left > side.right) & at_most_one_root(f.yPy(), side))
+    left, b, part = side.left[rows], 0.5 * root[rows], t if len(rows) == t.size else t.take(rows)
+    for _ in range(_HALVINGS):
+        down_to_zero = left > at_zero.right[rows]
+        proved[rows[down_to_zero]] = True
+        keep = np.flatnonzero(~down_to_zero)
+        if len(keep) == 0:
+            break
+        if len(keep) < len(rows):
+            rows, left, b, part = rows[keep], left[keep], b[keep], part.take(keep)
+        b = 0.5 * b
+        new_left, right = _sides(fit_tau2(part, b), method)
+        clear = np.flatnonzero(left > right)
+        if len(clear) < len(rows):
+            rows, b, new_left, part = rows[clear], b[clear], new_left[clear], part.take(clear)
+        left = new_left
+    return root, proved
 
 
 def at_most_one_root(Q: Array, at: Balance) -> NDArray[np.bool_]:
@@ -164,8 +205,8 @@ def _refine(t: Tables, low: Array, high: Array, start: Array, equation: Equation
         outside = ~((new >= low) & (new <= high))  # also catches NaN
         if outside.any():
             new = np.where(outside, 0.5 * (low + high), new)
-        # Convergence is quadratic: after a step this small the error is far below one rounding.
-        done = (np.abs(new - x) <= 1e-9 * (new + scale)) & ~outside | (high - low <= 4e-16 * high)
+        # Convergence is quadratic: the error left by a step this small is that of its square, a rounding.
+        done = (np.abs(new - x) <= 1e-7 * (new + scale)) & ~outside | (high - low <= 4e-16 * high)
         x = new
         if done.all():
             answer[rows] = x
@@ -246,14 +287,34 @@ def _brackets(t: Tables, at_zero: Balance, equation: Equation) -> _Brackets:
 
 def _highest_peak(t: Tables, method: str, at_zero: Balance) -> Array:
     """Where the likelihood is highest: every fall of the score along the grid is a peak, and so may be tau2 = 0."""
+    tau2 = np.zeros(t.size)
+    rising = np.flatnonzero(at_zero.left > at_zero.right)
+    if len(rising):
+        part, at = (t, at_zero) if len(rising) == t.size else (t.take(rising), Balance(*(a[rising] for a in at_zero)))
+        upper = _upper_bound(part, fit(part, np.ones_like(part.vi)).yPy())
+        tau2[rising], proved = _only_peak(part, method, at, upper, _harmonic_mean(part))
+        rest = np.setdiff1d(np.arange(t.size), rising[proved], assume_unique=True)
+        if len(rest) == 0:
+            return tau2
+        if len(rest) < t.size:
+            tau2[rest] = _highest_of_all(t.take(rest), method, Balance(*(a[rest] for a in at_zero)))
+            return tau2
+    return _highest_of_all(t, method, at_zero)
+
+
+def _harmonic_mean(t: Tables) -> Array:
+    return np.asarray(t.k / row_sum(t, np.broadcast_to(1.0 / t.vi, t.vi.shape)))
+
+
+def _highest_of_all(t: Tables, method: str, at_zero: Balance) -> Array:
+    """The same from the whole grid, for tables that may have several peaks."""
     equation = EQUATION[method]
     b = _brackets(t, at_zero, equation)
     tau2 = np.zeros(t.size)
     if len(b.row) == 0:
         return tau2
     part = t.take(b.row)
-    middle = part.k / row_sum(part, np.broadcast_to(1.0 / part.vi, part.vi.shape))
-    roots = _refine(part, b.low, b.high, _guess(b.ratio, b.low, b.high, middle), equation)
+    roots = _refine(part, b.low, b.high, _guess(b.ratio, b.low, b.high, _harmonic_mean(part)), equation)
     falling_at_zero = at_zero.left <= at_zero.right
     candidates = np.bincount(b.row, minlength=t.size) + falling_at_zero
     single = candidates[b.row] == 1
