@@ -13,11 +13,15 @@ import pandas as pd
 from metamiq.datasets.columns import columns_of
 from metamiq.datasets.csv_table import read_csv_table
 from metamiq.datasets.faults import Fault, FaultyDataError
+from metamiq.datasets.journal import is_steady, settled
 from metamiq.datasets.keys import Source, duplicate_faults, reference_faults
 from metamiq.datasets.models import ClaimRow, DropoutRow, ResultRow, Row, TrialRow
 from metamiq.datasets.study_models import PublishedRow, StudyRow
 from metamiq.datasets.validate import check_rows
+from metamiq.errors import DataError
 
+#: Attempts at reading a folder that another process keeps changing; one is enough in practice.
+_ATTEMPTS = 20
 #: The tables of a dataset, in the order in which they are read and described.
 TABLES = ("trials", "results", "dropout", "claims", "published")
 
@@ -143,6 +147,20 @@ def read_dataset(folder: str | PathLike[str]) -> Dataset:
         advice = "Name the folder that holds trials.csv." if path.exists() else "Check the name."
         came = "it is a file" if path.exists() else "it was not found"
         raise FaultyDataError([Fault("a dataset must be a folder", came, str(path), advice=advice)])
+    for _ in range(_ATTEMPTS):
+        version = settled(path)
+        try:
+            ds = _read_tables(path)
+        except FaultyDataError:
+            if is_steady(path, version):
+                raise
+            continue
+        if is_steady(path, version):
+            return ds
+    raise DataError(f"{path} must stay as it is while it is read, but it kept changing. Try again.")
+
+
+def _read_tables(path: Path) -> Dataset:
     present = [table for table in TABLES if (path / f"{table}.csv").exists()]
     if "trials" not in present:
         others = sorted(entry.name for entry in path.glob("*.csv"))
