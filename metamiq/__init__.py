@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from metamiq.pooling.subgroups import subgroups
     from metamiq.pooling.tau_priors import TauPrior
     from metamiq.sensitivity.deletion import cumulative, leave_one_out
+    from metamiq.sensitivity.flip import flip_set
+    from metamiq.sensitivity.influence import influence, influence_summary
     from metamiq.sensitivity.permutation import permutation_test
     from metamiq.sensitivity.resampling import bootstrap
     from metamiq.sensitivity.subsets import subsets
@@ -176,6 +178,11 @@ _EXPORTS = {
     "sensitivity.deletion": (
         "cumulative",
         "leave_one_out",
+    ),
+    "sensitivity.flip": ("flip_set",),
+    "sensitivity.influence": (
+        "influence",
+        "influence_summary",
     ),
     "sensitivity.permutation": ("permutation_test",),
     "sensitivity.resampling": ("bootstrap",),
