@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from metamiq.effects.trials import bounds_statement, excluded_trials, trial_effects
     from metamiq.errors import ConvergenceError, DataError
     from metamiq.gaps import missing_numbers
+    from metamiq.living.check import check
     from metamiq.pooling.bayes import bayes_random_effects
     from metamiq.pooling.bounded import random_effects_bounded
     from metamiq.pooling.counts import mantel_haenszel, peto
@@ -152,6 +153,7 @@ _EXPORTS = {
         "DataError",
     ),
     "gaps": ("missing_numbers",),
+    "living.check": ("check",),
     "pooling.bayes": ("bayes_random_effects",),
     "pooling.bounded": ("random_effects_bounded",),
     "pooling.counts": (
