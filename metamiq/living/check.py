@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from metamiq.datasets import Dataset
+from metamiq.errors import DataError
 from metamiq.living.ignored import IgnoredRow, read_ignored
 from metamiq.living.rules import RULES, Material, Plan
 from metamiq.living.rules.material import SEVERITIES, material_of_dataset, material_of_frame
@@ -155,7 +156,7 @@ def check(
     ValueError
         If `data` is neither, or `test` is not one of them.
     DataError
-        If the decisions stored in ``ignored.csv`` cannot be read.
+        If the decisions stored in ``ignored.csv`` cannot be read, or a table names two columns alike.
 
     Examples
     --------
@@ -174,6 +175,9 @@ def check(
     if isinstance(data, Dataset):
         material, source = material_of_dataset(data, plan), data.path
     elif isinstance(data, pd.DataFrame):
+        if not data.columns.is_unique:
+            twice = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
+            raise DataError(f"Column names must differ, but {', '.join(map(repr, twice))} stands there more than once.")
         material = material_of_frame(data, plan)
         source = Path(str(data.attrs["file"])) if "file" in data.attrs else None
     else:

@@ -16,7 +16,7 @@ _LETTER = re.compile(r"(?<=\d{4})\s*[a-z]$", re.IGNORECASE)  # "smith 2010a" and
     "warning",
     "shared control arm counted twice",
     why="The same people stand in several rows: the trial gets too much weight and the interval is too narrow.",
-    do="Merge the arms, split the control group (effects.combine.split_shared_control), or fit mm.multilevel.",
+    do="Merge the arms, split the control group (mm.split_shared_control), or fit mm.multilevel.",
     reference="Cochrane Handbook, chapter 23; Senn 2009, BMC Medical Research Methodology 9:10",
 )
 def _shared_control(material: Material) -> Iterator[Hit]:
@@ -63,7 +63,7 @@ def _places(rows: list[Line]) -> str:
     "note",
     "several outcomes of a trial pooled as if independent",
     why="Rows of one study share people; random_effects takes them as independent and gives too narrow an interval.",
-    do="Fit mm.multilevel(effects, cluster='study'), combine them (effects.composite.aggregate), or choose one.",
+    do="Fit mm.multilevel(effects, cluster='study'), combine them (mm.aggregate), or choose one.",
     reference="Borenstein et al. 2009, Introduction to Meta-Analysis, chapter 24",
 )
 def _several_rows(material: Material) -> Iterator[Hit]:
@@ -76,11 +76,10 @@ def _several_rows(material: Material) -> Iterator[Hit]:
     several = {study: rows for study, rows in several.items() if not all(row.place in shared for row in rows)}
     if several:
         most = max(several, key=lambda study: len(several[study]))
-        n, words = len(several), "study has" if len(several) == 1 else "studies have"
-        total = len(material.studies())
-        yield Hit(
-            several[most][0], f"{n} of {total} {words} more than one row; most has {most}, {len(several[most])} rows"
-        )
+        n, total = len(several), len(material.studies())
+        have = "has" if n == 1 else "have"
+        found = f"{n} of {total} studies {have} more than one row; {most} has {len(several[most])}"
+        yield Hit(several[most][0], found)
 
 
 @rule(

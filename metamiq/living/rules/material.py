@@ -6,16 +6,19 @@ for an evidence dataset its other tables. It yields `Hit`s; the engine in `metam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from metamiq.datasets import Dataset
+from metamiq.datasets import Dataset, read_csv_table
 from metamiq.effects.cells import records
+from metamiq.errors import DataError
 from metamiq.living.rules.instruments import INSTRUMENTS
 
 SEVERITIES = ("error", "warning", "note")
@@ -47,14 +50,15 @@ class Line:
     cells: Mapping[str, Any]
 
     def number(self, column: str) -> float:
-        """The cell as a number; NaN when it is absent or is no number."""
+        """The cell as a number; NaN when it is absent or is no finite number."""
         value = self.cells.get(column)
         if value is None or isinstance(value, str):
-            return float("nan")
+            return math.nan
         try:
-            return float(value)
+            number = float(value)
         except (TypeError, ValueError):
-            return float("nan")
+            return math.nan
+        return number if math.isfinite(number) else math.nan
 
     def numbers(self, *columns: str) -> tuple[float, ...]:
         """Several cells as numbers."""
@@ -241,15 +245,32 @@ def material_of_dataset(ds: Dataset, plan: Plan) -> Material:
 
 def material_of_frame(frame: pd.DataFrame, plan: Plan) -> Material:
     """What the rules see of a study table."""
-    file = str(frame.attrs.get("file", "")) or "table"
-    lines = frame.attrs.get("lines")
-    known = isinstance(lines, tuple) and len(lines) == len(frame)
+    file = str(frame.attrs.get("file", ""))
+    name = (Path(file).name if Path(file).is_absolute() else file) or "table"
+    lines = _file_lines(frame, file) if file else {}
 
     def place(position: int) -> str:
-        return f"{file}, line {lines[position]}" if known and lines else f"{file}, row {position + 1}"
+        return f"{name}, line {lines[position]}" if lines else f"{name}, row {position + 1}"
 
-    rows = _lines(frame.reset_index(drop=True), "study table", place)
-    return Material(file, rows, notes=tuple(frame.attrs.get("notes", ())), plan=plan)
+    rows = _lines(frame, "study table", place)
+    return Material(name, rows, notes=tuple(frame.attrs.get("notes", ())), plan=plan)
+
+
+def _file_lines(frame: pd.DataFrame, file: str) -> dict[int, int]:
+    """Line of each row in the file that it was read from; empty unless the index still tells which row is which."""
+    try:
+        table = read_csv_table(file)
+    except DataError:
+        return {}
+    labels = frame.index.to_list()
+    if not all(isinstance(label, int) and 0 <= label < len(table.lines) for label in labels):
+        return {}
+    names = next((c for c in ("trial_id", "study", "label") if c in frame), None)
+    for position, label in enumerate(labels):
+        cells = set(table.frame.iloc[label])
+        if names is not None and str(frame[names].iloc[position]) not in cells | {"None"}:
+            return {}
+    return {position: table.lines[label] for position, label in enumerate(labels)}
 
 
 def _lines(table: pd.DataFrame, name: str, place: Callable[[int], str]) -> tuple[Line, ...]:

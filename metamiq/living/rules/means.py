@@ -12,6 +12,7 @@ from metamiq.living.rules.material import Hit, Line, Material, rule
 from metamiq.living.rules.spread import scale_of
 
 HALF_SD = 0.5
+LARGEST = 1e5  # answers beyond which every printed mean is possible
 
 
 @rule(
@@ -56,7 +57,7 @@ def _impossible_for_n(material: Material) -> Iterator[Hit]:
         impossible = []
         for arm in "12":
             n = row.number(f"n{arm}i")
-            if not (n >= 2 and n == int(n)):
+            if not (2 <= n <= LARGEST / items and n == int(n)):
                 continue
             for end in ("", "_pre", "_post"):
                 mean, sd = row.numbers(f"m{arm}i{end}", f"sd{arm}i{end}")

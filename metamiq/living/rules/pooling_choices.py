@@ -20,6 +20,7 @@ from metamiq.wording import fixed
 
 LEAST_FOR_TEST = 10  # studies per moderator, or for a test of asymmetry
 FEW_FOR_WALD = 10
+LEAST_TO_LEAVE_ONE = 5  # with fewer, what is left is too few for any interval
 LARGEST = 400  # rows up to which each is left out in turn
 CORRELATIONS = (0.3, 0.5, 0.7, 0.9)
 Array = NDArray[np.float64]
@@ -271,7 +272,7 @@ def _without_each(material: Material) -> tuple[list[str], Array, Array, Array]:
         effects = _study_effects(material)
         studies = effects["study_"].to_numpy()
         names = list(dict.fromkeys(studies))
-        if not (len(names) >= 3 and len(effects) <= LARGEST):
+        if not (len(names) >= LEAST_TO_LEAVE_ONE and len(effects) <= LARGEST):
             return nothing
         mask = np.vstack([np.ones(len(effects), dtype=bool), *(studies != name for name in names)])
         fits = batch.random_effects(effects["yi"], effects["vi"], mask=mask, test=material.plan.test)

@@ -9,6 +9,8 @@ import numpy as np
 
 from metamiq.living.rules.material import Hit, Line, Material, grouped, keys_of, rule
 
+COVARIATES = 4  # degrees of freedom that an adjusted analysis may use up
+
 
 @rule(
     "N01",
@@ -123,8 +125,17 @@ def _df_does_not_fit(material: Material) -> Iterator[Hit]:
         n1, n2, df = row.numbers("n1i", "n2i", "df")
         if any(np.isnan((n1, n2, df))) or _arm_is_total(row):
             continue
-        if df > n1 + n2 - 2 or df < math.floor(min(n1, n2) - 1):
+        if df > n1 + n2 - 2 or df < math.floor(min(n1, n2) - 1) or _lacks_people(row, n1, n2, df):
             yield Hit(row, f"df = {df:g}, but arms of {n1:g} and {n2:g} give {n1 + n2 - 2:g}")
+
+
+def _lacks_people(row: Line, n1: float, n2: float, df: float) -> bool:
+    """A whole df so far below n1 + n2 - 2 that neither covariates nor Welch's formula explain it."""
+    if df != int(df) or n1 + n2 - 2 - df <= COVARIATES:
+        return False
+    one, two = row.number("sd1i") ** 2 / n1, row.number("sd2i") ** 2 / n2
+    welch = (one + two) ** 2 / (one**2 / (n1 - 1) + two**2 / (n2 - 1)) if one > 0 and two > 0 else math.nan
+    return not abs(welch - df) < 1
 
 
 RULES = (_parts_do_not_sum, _total_in_an_arm, _mixed_populations, _df_does_not_fit)
