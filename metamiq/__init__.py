@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from metamiq.effects.correlation import biserial, correlation, fisher_z, point_biserial, unbiased_correlation
     from metamiq.effects.dropout import dropout_counts
     from metamiq.effects.measures import effect_sizes, measure_table
+    from metamiq.effects.quantiles import mean_sd_from_quantiles
     from metamiq.effects.raw_means import log_ratio_of_means, mean_difference
     from metamiq.effects.reported import g_from_f, g_from_p, g_from_r, g_from_t
     from metamiq.effects.reported_estimates import g_from_ci, g_from_d, g_from_or, g_from_se
@@ -42,6 +43,12 @@ if TYPE_CHECKING:
     from metamiq.effects.smd_interval import hedges_g_ci
     from metamiq.effects.trials import bounds_statement, excluded_trials, trial_effects
     from metamiq.errors import ConvergenceError, DataError
+    from metamiq.explaining import explain
+    from metamiq.explaining.plain_words import plain_words
+    from metamiq.explaining.presets import analyse, compare_presets
+    from metamiq.explaining.programs import compare_programs
+    from metamiq.explaining.quiz import exercise
+    from metamiq.explaining.sleuth import which
     from metamiq.gaps import missing_numbers
     from metamiq.living.check import check
     from metamiq.pooling.bayes import bayes_random_effects
@@ -61,6 +68,7 @@ if TYPE_CHECKING:
     from metamiq.sensitivity.permutation import permutation_test
     from metamiq.sensitivity.resampling import bootstrap
     from metamiq.sensitivity.subsets import subsets
+    from metamiq.sensitivity.sweep import sweep, sweep_r, sweep_rho
     from metamiq.verdicts import audit
 
 __version__ = "0.1.0"
@@ -120,6 +128,7 @@ _EXPORTS = {
         "effect_sizes",
         "measure_table",
     ),
+    "effects.quantiles": ("mean_sd_from_quantiles",),
     "effects.raw_means": (
         "log_ratio_of_means",
         "mean_difference",
@@ -152,6 +161,15 @@ _EXPORTS = {
         "ConvergenceError",
         "DataError",
     ),
+    "explaining": ("explain",),
+    "explaining.plain_words": ("plain_words",),
+    "explaining.presets": (
+        "analyse",
+        "compare_presets",
+    ),
+    "explaining.programs": ("compare_programs",),
+    "explaining.quiz": ("exercise",),
+    "explaining.sleuth": ("which",),
     "gaps": ("missing_numbers",),
     "living.check": ("check",),
     "pooling.bayes": ("bayes_random_effects",),
@@ -189,6 +207,11 @@ _EXPORTS = {
     "sensitivity.permutation": ("permutation_test",),
     "sensitivity.resampling": ("bootstrap",),
     "sensitivity.subsets": ("subsets",),
+    "sensitivity.sweep": (
+        "sweep",
+        "sweep_r",
+        "sweep_rho",
+    ),
     "verdicts": ("audit",),
 }
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}

@@ -6,6 +6,7 @@ import click
 
 from metamiq.cli.catch import check
 from metamiq.cli.first_question import audit, reproduce
+from metamiq.cli.learn import compare, effect, explain, quiz, which
 from metamiq.cli.study_tables import datasets, pool
 
 
@@ -20,5 +21,5 @@ def main() -> None:
     """
 
 
-for _command in (reproduce, audit, check, pool, datasets):
+for _command in (reproduce, audit, check, pool, datasets, effect, explain, compare, which, quiz):
     main.add_command(_command)

@@ -14,6 +14,7 @@ from metamiq.effects.reported import ROW_VTYPES
 from metamiq.errors import DataError
 from metamiq.explaining.measures import J_SHOWN, finish
 from metamiq.explaining.routes import ROUTES, Route, Settings
+from metamiq.explaining.sleuth import which
 from metamiq.wording import fixed
 
 _ARMS = {"1": 1.0, "mi": 1.0, "2": -1.0, "cbt": -1.0}
@@ -164,6 +165,8 @@ def convert(
         for c in checks
         if not c.agrees
     ]
+    if any(not c.agrees for c in checks):
+        disagreements += _formula_behind(x, printed)
     sheet.notes += [f"DISAGREEMENT: {text}" for text in disagreements]
     sheet.notes += [f"{c.words} agree: g = {fixed(c.g, 3)}" for c in checks if c.agrees]
     return Conversion(finish(sheet, "g", level, "g"), route.words, checks, tuple(disagreements))
@@ -249,6 +252,18 @@ def _check(
     own_low, own_high = _rounding(other, x, printed, settings)
     g = other.engine(x, settings)[0]
     return Check(other.words, g, own_low, own_high, own_low <= high and low <= own_high)
+
+
+def _formula_behind(x: Mapping[str, float], printed: Mapping[str, str]) -> list[str]:
+    """What a printed d or g follows, when it is not what the other numbers give."""
+    inputs = {name: x[name] for name in ("m1", "sd1", "n1", "m2", "sd2", "n2", "t") if name in x}
+    found = []
+    for name in ("d", "g"):
+        if name not in printed or not {"t", "sd1"} & set(inputs):
+            continue
+        suspects = which(inputs, d=printed["d"]).matches if name == "d" else which(inputs, g=printed["g"]).matches
+        found += [f"the printed {name} = {printed[name]} follows: {suspects[0].words}"] if suspects else []
+    return found
 
 
 def _verdict(
