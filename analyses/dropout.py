@@ -16,7 +16,7 @@ def main() -> None:
         print(mm.mantel_haenszel(counts, measure).summary())
     pooled = mm.random_effects(mm.effect_sizes(counts, "OR"), method="REML", test="z")
     print(pooled.summary())
-    save(mm.plots.forest(pooled, groups=("MI + CBT", "CBT")), "dropout_forest")
+    save(mm.plots.forest(pooled), "dropout_forest")
 
 
 if __name__ == "__main__":

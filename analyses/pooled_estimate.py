@@ -14,7 +14,7 @@ def main() -> None:
     effects = mm.trial_effects(trials)
     pooled = mm.random_effects_bounded(effects)
     print(pooled.summary())
-    ax = mm.plots.forest(pooled, reference=(0.59, "published 0.59"), groups=("MI + CBT", "CBT"))
+    ax = mm.plots.forest(pooled, reference=(0.59, "published 0.59"))
     save(ax, "pooled_forest")
     mm.plots.save_png(ax.figure, FIGURES / "pooled_forest.png", dpi=110)
     print("\nWithout assumed arm sizes:")

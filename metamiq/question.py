@@ -60,6 +60,11 @@ class Answers:
     """
 
     def __init__(self, ds: Dataset, level: float = 0.95) -> None:
+        if ds.results.empty:
+            raise DataError(
+                f"The folder must hold results.csv with what the trials report, but {ds.path} has none. "
+                "Start from a copy of the bundled mi_cbt_anxiety."
+            )
         self.ds, self.level = ds, level
         self.effects = trial_effects(ds)
         self.excluded = excluded_trials(ds)

@@ -134,6 +134,11 @@ def test_a_dataset_without_claims_is_refused(evidence):
         mm.audit(dataclasses.replace(evidence, claims=evidence.claims.iloc[:0]))
 
 
+def test_a_folder_without_results_is_told_so(evidence):
+    with pytest.raises(mm.DataError, match=r"must hold results\.csv"):
+        Answers(dataclasses.replace(evidence, results=evidence.results.iloc[:0]))
+
+
 def test_an_unknown_claim_is_not_testable(evidence):
     claims = evidence.claims.iloc[:1].assign(claim_id="new")
     row = mm.audit(dataclasses.replace(evidence, claims=claims)).table.iloc[0]

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import pandas as pd
 
+from metamiq.effects.trials import ARMS
 from metamiq.errors import DataError
 
 
@@ -77,6 +78,7 @@ def dropout_counts(ds: DropoutEvidence) -> pd.DataFrame:
         )
     columns = ["trial_id", "label", "stage", "ai", "n1i", "ci", "n2i", "certainty", "source", "note"]
     table = pd.DataFrame(rows, columns=columns)
+    table.attrs["groups"] = ARMS
     repeated = sorted(set(table.loc[table["trial_id"].duplicated(), "trial_id"]))
     if repeated:
         raise DataError(

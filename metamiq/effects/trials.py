@@ -18,6 +18,9 @@ from metamiq.effects.reported import ReportedEffect, g_from_f, g_from_p, g_from_
 from metamiq.effects.reported_estimates import g_from_ci, g_from_d, g_from_se
 from metamiq.errors import DataError
 
+#: What groups 1 and 2 are in every table of this evidence.
+ARMS = ("MI + CBT", "CBT")
+
 _TRIAL_COLUMNS = (
     "label",
     "year",
@@ -87,7 +90,7 @@ def trial_effects(
         In the order of ``ds.trials``. Besides trial and result columns: ``kind yi vi yi_low yi_high n1i n2i
         n_source assumption route``. ``assumption`` is empty where nothing was assumed, ``route`` says in
         words how the row was computed. Further columns of ``ds.trials``, possible
-        moderators, follow. ``attrs`` holds ``measure`` ("SMD") and ``verdict_level``.
+        moderators, follow. ``attrs`` holds ``measure`` ("SMD"), ``groups`` (the arms' names) and ``verdict_level``.
 
     Raises
     ------
@@ -185,7 +188,10 @@ def bounds_statement(effects: pd.DataFrame) -> str:
     test = f"a two-sided {percent:g}% t test at the end of treatment"
     line = f"{n} of {total} rows {words} on {test} with these arm sizes"
     line += f" (assumed in {assumed})" if assumed else ""
-    return line + (f" and, in {response}, on a verdict on response." if response else ".")
+    directions = int((bounds["report"] == "direction").sum()) if "report" in bounds else 0
+    apart = [f"in {directions}, on a direction alone"] if directions else []
+    apart += [f"in {response}, on a verdict on response"] if response else []
+    return line + (" and, " + "; ".join(apart) if apart else "") + "."
 
 
 def _split_trials(
@@ -232,7 +238,7 @@ def _split_trials(
     effects = effects.astype({name: "float64" for name in _NUMERIC})
     if effects["year"].notna().all():
         effects["year"] = effects["year"].astype("int64")
-    effects.attrs |= {"measure": "SMD", "verdict_level": level}
+    effects.attrs |= {"measure": "SMD", "verdict_level": level, "groups": ARMS}
     excluded = [
         {name: text(trial, name) for name in ("trial_id", "label", "role")} | {"reason": reasons[trial_id]}
         for trial in records(ds.trials)
