@@ -109,11 +109,11 @@ def test_order_of_rows_does_not_change_what_is_found(file, order):
 
 
 def test_ignored_finding_is_set_aside_with_its_reason(file):
-    add_ignored(file, "SD02", "SDs confirmed by the authors", "b", tuple(RULES))
+    add_ignored(file, "SD01", "SDs confirmed by the authors", "b", tuple(RULES))
     findings = check(mm.read_table(file))
     assert findings.table["code"].tolist() == ["N01"]
     assert findings.ignored[["code", "row", "ignored"]].to_numpy().tolist() == [
-        ["SD02", "b", "SDs confirmed by the authors"]
+        ["SD01", "b", "SDs confirmed by the authors"]
     ]
     assert findings.summary() == "studies.csv: 1 error in 3 rows; 1 ignored."
     assert "Reason: SDs confirmed by the authors" in findings.details()
@@ -121,10 +121,10 @@ def test_ignored_finding_is_set_aside_with_its_reason(file):
 
 def test_decision_for_one_row_goes_before_one_for_all_and_a_new_reason_replaces(file):
     for reason, row in (("old", "b"), ("all of them", None), ("new, with a comma", "b")):
-        add_ignored(file, "SD02", reason, row, tuple(RULES))
+        add_ignored(file, "SD01", reason, row, tuple(RULES))
     assert [(d.code, d.row, d.reason) for d in read_ignored(file, RULES)] == [
-        ("SD02", None, "all of them"),
-        ("SD02", "b", "new, with a comma"),
+        ("SD01", None, "all of them"),
+        ("SD01", "b", "new, with a comma"),
     ]
     findings = check(mm.read_table(file))
     assert findings.ignored["ignored"].tolist() == ["new, with a comma"]
@@ -134,7 +134,7 @@ def test_decision_for_one_row_goes_before_one_for_all_and_a_new_reason_replaces(
 
 def test_stored_decisions_are_checked(file):
     stored = file.with_name("studies.ignored.csv")
-    stored.write_text("code,row,reason\nXX9,b,because\nSD02,b,\n", encoding="utf-8")
+    stored.write_text("code,row,reason\nXX9,b,because\nSD01,b,\n", encoding="utf-8")
     with pytest.raises(DataError, match="code must be that of a rule") as error:
         check(mm.read_table(file))
     assert "reason must be filled" in str(error.value)
@@ -149,7 +149,7 @@ def test_arguments_that_cannot_be_are_refused(file):
     with pytest.raises(DataError, match="Column names must differ, but 'yi' stands there"):
         check(pd.DataFrame([[1, 2]], columns=["yi", "yi"]))
     with pytest.raises(ValueError, match="--reason must say why"):
-        add_ignored(file, "SD02", " ", None, tuple(RULES))
+        add_ignored(file, "SD01", " ", None, tuple(RULES))
 
 
 CELLS = st.one_of(
@@ -200,11 +200,11 @@ def test_command_ignores_with_a_reason_that_stays_with_the_data(evidence):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--ignore", "SD02"], "--ignore CODE and --reason TEXT must be given together"),
+        (["--ignore", "SD01"], "--ignore CODE and --reason TEXT must be given together"),
         (["--reason", "so"], "--ignore CODE and --reason TEXT must be given together"),
         (["--ignore", "SD9", "--reason", "so"], "--ignore must name a rule"),
         (["--ignore", "U04", "--reason", "so"], "U04 was not found"),
-        (["--ignore", "SD02", "--row", "a", "--reason", "so"], "SD02 was not found in row 'a'"),
+        (["--ignore", "SD01", "--row", "a", "--reason", "so"], "SD01 was not found in row 'a'"),
         (["--test", "wald"], "test must be one of"),
     ],
 )

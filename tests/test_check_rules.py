@@ -66,7 +66,7 @@ EXAMPLES = {
         among(instrument="X").assign(instrument="X"),
         "SDs around 4.2",
     ),
-    "SD02": (one(sd1i=1.1), one(sd1i=2.9), "3.9 times"),
+    "SD02": (one(sd1i=1.1, n1i=90), one(sd1i=2.9), "3.9 times"),
     "SD03": (one(scale_min=0, scale_max=21, sd1i=11.4), one(scale_min=0, scale_max=21, sd1i=7.9), "at most 10.56"),
     "SD04": (one(se1i=0.41), one(se1i=0.84), "sd1i / sqrt(n1i) = 0.837"),
     "SD05": (one(sd1i_change=4.1), one(sd1i_change=3.3), "is the SD of change"),
@@ -191,6 +191,7 @@ def _frame(example):
     [
         ({"sd1i": 0.84, "se1i": 0.84}, "SD01", "the same number"),
         ({"m1i_pre": 20.1, "sd1i_pre": 4.2, "sd1i": 0.84}, "SD01", "4.2 before treatment"),
+        ({"sd1i": 0.84}, "SD01", "times sqrt(24) it is 4.12, like sd2i = 4.3"),
         ({"sd1i": 0.41, "sd2i": 0.52, "m1i": 14.0}, None, ""),  # g = 1.9: large, and not beyond belief
         ({"sd1i": 0.50, "sd2i": 0.52}, "SD01", "taken as SEs they give 0.97"),
         ({"m1i_ci_low": 11.9, "m1i_ci_high": 12.9}, "SD04", "the interval of mean 1"),

@@ -160,13 +160,13 @@ def check(
 
     Examples
     --------
-    >>> table = pd.DataFrame({"study": ["a", "b"], "m1i": [12.1, 11.8], "sd1i": [4.2, 1.1], "n1i": [20, 22],
-    ...     "m2i": [14.0, 13.9], "sd2i": [4.0, 4.4], "n2i": [21, 20], "n_total": [41, 42]})
+    >>> table = pd.DataFrame({"study": ["a", "b"], "m1i": [12.1, 11.8], "sd1i": [4.2, 0.9], "n1i": [20, 24],
+    ...     "m2i": [14.0, 13.9], "sd2i": [4.0, 4.4], "n2i": [21, 20], "n_total": [41, 44]})
     >>> findings = check(table)
     >>> print(findings.summary())
     table: 1 warning in 2 rows.
     >>> print(findings.lines())
-    SD02 warning  b: sd1i = 1.1 and sd2i = 4.4: 4.0 times
+    SD01 warning  b: sd1i = 0.9, and times sqrt(24) it is 4.41, like sd2i = 4.4
     """
     if test not in TESTS:
         raise ValueError(f"test must be one of {', '.join(map(repr, TESTS))}, not {test!r}.")

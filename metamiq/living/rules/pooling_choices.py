@@ -304,6 +304,9 @@ def _study_effects(material: Material) -> pd.DataFrame:
             effects = effect_sizes(frame, measure)
         except (DataError, ValueError):
             return empty
+        ways = np.array([row.direction for row in material.rows])
+        if measure == "SMD" and ways.all():  # turned, so that positive is better throughout
+            effects = effects.assign(yi=effects["yi"] * ways)
     numbers = pd.DataFrame({c: pd.to_numeric(effects[c], errors="coerce") for c in ("yi", "vi")})
     numbers["study_"] = [row.study or row.key for row in material.rows]
     good = np.isfinite(numbers["yi"]) & np.isfinite(numbers["vi"]) & (numbers["vi"] > 0)

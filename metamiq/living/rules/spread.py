@@ -19,6 +19,7 @@ THREEFOLD = 3.0
 RARE = 0.01  # two-sided p of the F test: in arms of five, threefold is not rare
 SHRUNK = 0.6  # a change SD is this share of the SD when scores at the two times correlate 0.82
 TOLERANCE = 0.05
+ALIKE = 1.5
 
 _HANDBOOK_SD = "Cochrane Handbook, chapter 6; Gøtzsche et al. 2007, JAMA 298:430-437"
 
@@ -34,7 +35,13 @@ _HANDBOOK_SD = "Cochrane Handbook, chapter 6; Gøtzsche et al. 2007, JAMA 298:43
 def _se_for_sd(material: Material) -> Iterator[Hit]:
     usual = _usual_sds(material)
     for row in material.rows:
-        found = _given_as_se(row) or _against_baseline(row) or _against_instrument(row, usual) or _against_g(row)
+        found = (
+            _given_as_se(row)
+            or _against_baseline(row)
+            or _against_instrument(row, usual)
+            or _against_other_arm(row)
+            or _against_g(row)
+        )
         if found:
             yield Hit(row, found)
 
@@ -93,6 +100,19 @@ def _against_instrument(row: Line, usual: dict[tuple[str, str], list[tuple[str, 
     return f"{words}, but the other rows with {instrument} have SDs around {middle:.3g}"
 
 
+def _against_other_arm(row: Line) -> str:
+    """One SD far below the other, and like it once multiplied by the root of n."""
+    for arm, other in ("12", "21"):
+        sd, n, beside = row.number(f"sd{arm}i"), row.number(f"n{arm}i"), row.number(f"sd{other}i")
+        if (
+            _looks_like_se(sd, n, beside)
+            and sd * THREEFOLD <= beside
+            and 1 / ALIKE < sd * math.sqrt(n) / beside < ALIKE
+        ):
+            return f"sd{arm}i = {sd:g}, and times sqrt({n:g}) it is {_up(sd, n)}, like sd{other}i = {beside:g}"
+    return ""
+
+
 def _against_g(row: Line) -> str:
     cells = row.numbers("m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i")
     if not _two_arms(cells):
@@ -133,7 +153,7 @@ def _sds_differ(material: Material) -> Iterator[Hit]:
             n1, n2 = row.numbers("n1i", "n2i")
             top, bottom = (n1, n2) if one > two else (n2, n1)
             by_chance = min(n1, n2) >= 2 and 2 * float(f_sf(times**2, top - 1, bottom - 1)) > RARE
-            if not by_chance:
+            if not by_chance and not (end == "" and _against_other_arm(row)):  # SD01 names the likelier slip
                 yield Hit(row, f"sd1i{end} = {one:g} and sd2i{end} = {two:g}: {times:.1f} times")
                 break
 
