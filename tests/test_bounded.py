@@ -15,7 +15,7 @@ from metamiq.pooling import batch_bounded
 from metamiq.pooling.bounded import random_effects_bounded
 from metamiq.pooling.bounded_likelihood import Rows, derivatives, row_terms, value
 from metamiq.pooling.bounded_profile import profile
-from metamiq.pooling.bounded_search import global_maximum
+from metamiq.pooling.bounded_search import global_maximum, maximise
 
 CLOSED_FORM = {"rtol": 1e-10, "atol": 1e-12}
 ITERATIVE = {"rtol": 1e-8, "atol": 1e-8}  # two searches of one maximum
@@ -621,3 +621,14 @@ def test_bad_arrays_are_named(change, message):
     given_arrays = dict(zip(COLUMNS, arrays(MIXED), strict=True)) | change
     with pytest.raises(mm.DataError, match=message):
         batch_bounded.random_effects_bounded(**given_arrays)
+
+
+def test_a_second_hill_of_the_profile_of_tau2_is_found():
+    # With disorder as moderator the bundled evidence has one maximum at tau2 = 0 and a higher one near 0.0096.
+    effects = mm.trial_effects(mm.load_dataset("mi_cbt_anxiety"))
+    fit = mm.random_effects_bounded(effects, "disorder")
+    held = np.array([*np.zeros(len(fit.beta), dtype=bool), True])
+    for tau2 in [0.0, *np.geomspace(1e-4, 1.0, 60)]:
+        found = maximise(fit.rows, np.append(fit.beta, tau2)[None], held)
+        assert found.f[0] <= fit.loglik + 1e-9
+    assert fit.tau2 > 0.009

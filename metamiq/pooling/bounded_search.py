@@ -18,6 +18,8 @@ Mask = NDArray[np.bool_]
 _MAX_STEPS = 200
 _FAR = 1e8  # times the scale of the start: a search that gets there has no maximum to find
 _SHARES = (0.0, 0.01, 0.1, 1.0)  # of the spread of crude values: where searches begin in tau2
+_PROBE_FACTOR = 2.2
+_PROBES = 0.003 * _PROBE_FACTOR ** np.arange(10)  # of the same spread: where the profile of tau2 is looked at
 _TOGETHER = 512  # tables evaluated in one call
 _ENOUGH = 1e-11  # squared Newton decrement, after which one more step leaves an error of the order of its square
 
@@ -106,6 +108,9 @@ def _maximise(rows: Rows, start: Array, fixed: Mask) -> Maximum:
     )
     active = np.arange(b)
     far = _FAR * (1.0 + np.abs(start))
+    small = np.broadcast_to(
+        1e-3 * np.minimum(rows.v.min(axis=1, initial=np.inf), rows.base.min(axis=1, initial=np.inf)), b
+    )
     d = derivatives(rows, theta)
     shrink = np.ones(b)
     for _ in range(_MAX_STEPS):
@@ -119,7 +124,9 @@ def _maximise(rows: Rows, start: Array, fixed: Mask) -> Maximum:
         # A whole step from here ends the search; it is so short that the expansion at this place is exact.
         done = peaked & (gain <= _ENOUGH * (1.0 + 1e-4 * scale)) & ~clipped
         new = theta + step * np.where(done, 1.0, shrink)[:, None]
-        new[:, -1] = np.maximum(new[:, -1], 0.0)
+        # Where the surface is not a hill a long step in tau2 can jump over one.
+        least = np.where(peaked | (theta[:, -1] <= small[active]) | hold[:, -1], 0.0, 0.2 * theta[:, -1])
+        new[:, -1] = np.maximum(new[:, -1], least)
         stalled = shrink < 1e-13
         finished = done | stalled
         if finished.any():
@@ -244,12 +251,56 @@ def global_maximum(rows: Rows, opposed: Mask | None = None) -> Maximum:
     best = part_of(found, slice(0, b))
     for i in range(1, len(starts)):
         best = higher(best, part_of(found, slice(i * b, (i + 1) * b)))
+    with np.errstate(all="ignore"):
+        best = _look_along_tau2(rows, best, scale)
     if opposed is not None and opposed.any():
         at = np.flatnonzero(opposed)
         out = maximise(rows.take(at), np.column_stack([starts[-1][at, :-1], 1e4 * scale[at]]))
         run_away = ~out.ok & (out.f >= best.f[at] - 1e-7)
         best.ok[at[run_away]] = False
     return best
+
+
+def _look_along_tau2(rows: Rows, best: Maximum, scale: Array) -> Maximum:
+    """The best after a look at the profile likelihood of tau2, which may have a second hill beside a first one.
+
+    The coefficients are maximised at each tau2 of a grid; where the highest hill of that profile is not the one that
+    was climbed and might be higher, it is climbed too.
+    """
+    at = np.flatnonzero(best.ok)
+    if len(at) == 0:
+        return best
+    part = rows if len(at) == rows.size else rows.take(at)
+    held = np.zeros(best.theta.shape[1], dtype=bool)
+    held[-1] = True
+    probes = np.multiply.outer(_PROBES, scale[at])
+    start = np.repeat(best.theta[None, at], len(_PROBES), axis=0)
+    start[:, :, -1] = probes
+    found = maximise(repeated(part, len(_PROBES)), start.reshape(-1, start.shape[2]), held)
+    height = np.where(found.ok, found.f, -np.inf).reshape(len(_PROBES), -1)
+    beyond = np.full((1, len(at)), -np.inf)
+    here = best.f[at]
+    hill = (height >= np.vstack([beyond, height[:-1]])) & (height >= np.vstack([height[1:], beyond]))
+    # Less than a grid step from the maximum that was climbed it is the same hill.
+    near = np.abs(np.log(np.maximum(probes, 1e-300) / np.maximum(best.theta[at, -1], 1e-300))) < np.log(_PROBE_FACTOR)
+    height = np.where(hill & ~near | (height > here + 1e-9 * (1.0 + np.abs(here))), height, -np.inf)
+    top = height.argmax(axis=0)
+    again = np.flatnonzero(height.max(axis=0) > here - 0.1)
+    if len(again) == 0:
+        return best
+    theta = found.theta.reshape(len(_PROBES), len(at), -1)[top[again], again]
+    climbed = maximise(part.take(again), theta)
+    chosen = at[again]
+    better = higher(Maximum(best.theta[chosen], part_at(best.d, chosen), best.ok[chosen].copy()), climbed)
+    best.theta[chosen], best.ok[chosen] = better.theta, better.ok
+    for mine, theirs in zip(best.d, better.d, strict=True):
+        mine[chosen] = theirs
+    return best
+
+
+def part_at(d: Derivatives, at: NDArray[np.intp]) -> Derivatives:
+    """Derivatives of some tables."""
+    return Derivatives(*(a[at] for a in d))
 
 
 def part_of(found: Maximum, rows: slice) -> Maximum:
