@@ -61,8 +61,8 @@ PRESETS: dict[str, Preset] = {
         Preset("revman2025", "RevMan since January 2025", "RevMan 5", "REML", "knha", "test", "tau2",
                "methods.cochrane.org, Random-effects meta-analysis methods for intervention reviews: REML, "
                "Hartung-Knapp-Sidik-Jonkman intervals, prediction intervals, I2 from tau2",
-               "that the formula of the SMD is still the one of RevMan 5 (authors may also choose the Wald interval), and "
-               "the degrees of freedom (k - 1) of the prediction interval"),
+               "that the formula of the SMD is still the one of RevMan 5, and the degrees of freedom (k - 1) of the "
+               "prediction interval; authors may also choose the Wald interval"),
         Preset("metafor", "metafor, rma()", "metafor, LS (default)", "REML", "z", "test", "tau2",
                "metafor's documentation: method REML and test z are the defaults"),
         Preset("meta", "R meta 8, metacont()", "R meta", "REML", "z", "t(k-1)", "Q",
@@ -75,8 +75,8 @@ PRESETS: dict[str, Preset] = {
         Preset("jasp", "JASP, classical meta-analysis", "JASP", "REML", "knha", "test", "tau2",
                "defaults in the module's form (jaspMetaAnalysis): restricted ML, fixed effect test knha; it fits with "
                "metafor",
-               "JASP pools effect sizes that are given to it; that they were made as metafor makes them is taken for "
-               "granted. Earlier versions of the module tested with z"),
+               "that the effect sizes given to it were made as metafor makes them; earlier versions of the module "
+               "tested with z"),
     )
 }  # fmt: skip
 
