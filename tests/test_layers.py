@@ -42,11 +42,13 @@ POOLING = [
     "bounded_search",
     "design",
     "intervals",
+    "univariate_fit",
     "records",
     "models",
     "bounded_fit",
     "bounded",
     "batch_bounded",
+    "regression_fit",
     "regression",
     "subgroups",
 ]

@@ -8,15 +8,17 @@ import pandas as pd
 
 from metamiq.datasets import Dataset, load_dataset
 from metamiq.effects.derivation import Derivation
+from metamiq.explaining.bounded import explain_bounded
 from metamiq.explaining.pooled import explain_coefficient, explain_pooled
 from metamiq.explaining.reported import convert
 from metamiq.explaining.trial import explain_study, explain_trial
+from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.regression import MetaRegression
+from metamiq.pooling.regression_fit import MetaRegression
 
 
 def explain(
-    subject: str | Dataset | pd.DataFrame | PooledEffect | MetaRegression | None = None,
+    subject: str | Dataset | pd.DataFrame | PooledEffect | BoundedFit | MetaRegression | None = None,
     name: str | None = None,
     *,
     dataset: str = "mi_cbt_anxiety",
@@ -31,12 +33,12 @@ def explain(
     - ``explain("merlo2010")``: a trial (its primary result) or a result of a bundled dataset: a point or a bound.
     - ``explain(ds, "merlo2010")``: the same of any dataset; ``explain(frame, "edinburgh", measure="SMD")``: a row of a
       study table.
-    - ``explain(fit)``: a pooled estimate.
+    - ``explain(fit)``: a pooled estimate, of points alone or of points and bounds.
     - ``explain(reg, "dose")``: a coefficient of a meta-regression with one moderator.
 
     Parameters
     ----------
-    subject : str, Dataset, DataFrame, PooledEffect or MetaRegression, optional
+    subject : str, Dataset, DataFrame, PooledEffect, BoundedFit or MetaRegression, optional
         What to explain; nothing when reported numbers are given.
     name : str, optional
         Which trial, result, row or coefficient of it.
@@ -79,6 +81,8 @@ def explain(
         return explain(load_dataset(dataset), subject, measure=measure, level=level)
     if isinstance(subject, PooledEffect):
         return explain_pooled(subject)
+    if isinstance(subject, BoundedFit):
+        return explain_bounded(subject)
     if isinstance(subject, MetaRegression):
         return explain_coefficient(subject, name)
     if not isinstance(subject, (Dataset, pd.DataFrame)):

@@ -6,7 +6,7 @@ import numpy as np
 
 from metamiq.effects.derivation import Derivation, Table, Worksheet
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.regression import MetaRegression
+from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.wls import fit_tau2
 from metamiq.tails import critical_value
 from metamiq.wording import fixed

@@ -8,7 +8,7 @@ import pandas as pd
 from metamiq.plots.forest_rows import numbers, row_labels
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.regression import MetaRegression
+from metamiq.pooling.regression_fit import MetaRegression
 
 RowFit = PooledEffect | BoundedFit | MetaRegression
 

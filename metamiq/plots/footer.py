@@ -8,7 +8,7 @@ from metamiq.plots.forest_rows import COMMON, Fit, count_text, level_of
 from metamiq.plots.style import number, p_text, plural
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.regression import MetaRegression
+from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.subgroups import Subgroups
 
 

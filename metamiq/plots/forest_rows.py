@@ -15,7 +15,7 @@ from metamiq.plots.style import number, plural
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.regression import MetaRegression
+from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.subgroups import Subgroups
 from metamiq.tails import critical_value
 

@@ -13,9 +13,10 @@ from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.hierarchy import Hierarchy, TauPosterior
 from metamiq.pooling.mixtures import NormalMixture, check_interval
 from metamiq.pooling.models import source_of
-from metamiq.pooling.records import RATIO_MEASURES, RESULT_COLUMNS, Source, frozen_copy
+from metamiq.pooling.records import RATIO_MEASURES, RESULT_COLUMNS
 from metamiq.pooling.tau_priors import TauPrior
 from metamiq.pooling.tau_priors import tau_prior as prior_of
+from metamiq.pooling.univariate_fit import Source, frozen_copy
 from metamiq.pooling.wls import Array
 
 

@@ -24,7 +24,8 @@ from metamiq.pooling import bounded_search as search
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.bounded_likelihood import Rows
 from metamiq.pooling.design import design_matrix
-from metamiq.pooling.records import check_columns, frozen_copy
+from metamiq.pooling.records import check_columns
+from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.pooling.wls import Array
 
 BOUND_COLUMNS = ("yi_low", "yi_high", "n1i", "n2i")
@@ -66,7 +67,10 @@ def random_effects_bounded(effects: pd.DataFrame, moderators: str | None = None,
     Notes
     -----
     With points only this is the ML fit of `random_effects`. Intervals and tests are those of large samples: with few
-    rows they are somewhat too narrow, as ML intervals are.
+    rows that differ (tau2 > 0) they are somewhat too narrow, as ML intervals are. In simulations with arms of 20 to 60
+    and tau2 = 0.1 a 95% interval covered 92 to 95% with k = 10, 89 to 94% with k = 15 and 94 to 95% with k = 40, least
+    where all rows were bounds and the mean was 0; with tau2 = 0 it covered 94% or more. The mean was off by 0.02 at
+    most. `tests/benchmarks/bounded_simulation.md` has the whole table.
 
     Examples
     --------

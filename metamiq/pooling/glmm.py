@@ -24,7 +24,7 @@ from metamiq.pooling.count_tables import (
     source_of_counts,
 )
 from metamiq.pooling.heterogeneity import Interval
-from metamiq.pooling.records import frozen_copy
+from metamiq.pooling.univariate_fit import frozen_copy
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 
 from metamiq.errors import DataError
 from metamiq.pooling import batch
-from metamiq.pooling.records import PI_METHODS, PooledEffect, Source, check_columns, frozen_copy
+from metamiq.pooling.records import PI_METHODS, PooledEffect, check_columns
+from metamiq.pooling.univariate_fit import Source, frozen_copy
 from metamiq.pooling.wls import Array, Tables, tables
 
 

@@ -14,9 +14,10 @@ from metamiq.pooling.components import NAMES, Components, profile_interval
 from metamiq.pooling.correlated import correlated_effects
 from metamiq.pooling.design import Design
 from metamiq.pooling.heterogeneity import Interval
-from metamiq.pooling.records import RESULT_COLUMNS, Source, frozen_copy
+from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.robust import RobustFit, WaldTest, coefficient_table, wald_test
 from metamiq.pooling.sandwich import WorkingModel
+from metamiq.pooling.univariate_fit import Source, frozen_copy
 from metamiq.tails import chi2_sf, critical_value, f_sf
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from metamiq.errors import DataError
-from metamiq.pooling import heterogeneity, intervals, tau2
+from metamiq.pooling import intervals
 from metamiq.pooling.heterogeneity import Interval
-from metamiq.pooling.wls import Array, Tables, fit_tau2
+from metamiq.pooling.univariate_fit import Source, UnivariateFit, frozen_copy
+from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
 
 RESULT_COLUMNS = ("estimate", "se", "statistic", "dof", "p_value", "ci_low", "ci_high", "pi_low", "pi_high")
@@ -23,52 +24,8 @@ RATIO_MEASURES = ("OR", "RR", "PETO", "ROM", "IRR")  # pooled as logarithms
 PI_METHODS = ("test", "HTS", "nagashima")
 
 
-def frozen_copy(a: Array) -> Array:
-    """A read-only copy, so that no assignment can make an estimate that no data produced."""
-    out = np.array(a, dtype=float)
-    out.flags.writeable = False
-    return out
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The rows behind a fit: the caller's table, or the arrays it was given."""
-
-    yi: Array
-    vi: Array
-    frame: pd.DataFrame | None = None
-    label_column: str | None = None
-
-    def table(self) -> pd.DataFrame:
-        """The rows in input order, as an ordinary DataFrame with yi and vi."""
-        if self.frame is None:
-            return pd.DataFrame({"yi": self.yi, "vi": self.vi})
-        return self.frame.copy(deep=False)
-
-    def labels(self) -> list[str]:
-        """A name for each row: the study's, else its number."""
-        if self.frame is None or self.label_column is None:
-            return [f"row {i + 1}" for i in range(len(self.yi))]
-        return [str(x) for x in self.frame[self.label_column]]
-
-    @property
-    def n_studies(self) -> int:
-        """Distinct studies; rows when there is no column that names them."""
-        if self.frame is None:
-            return len(self.yi)
-        for column in ("study", "trial_id"):
-            if column in self.frame:
-                return int(self.frame[column].nunique())
-        return len(self.yi)
-
-    @property
-    def measure(self) -> str | None:
-        """The effect measure that `effect_sizes` recorded."""
-        return None if self.frame is None else self.frame.attrs.get("measure")
-
-
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class PooledEffect:
+class PooledEffect(UnivariateFit):
     """One mean effect, with the choices and the rows that produced it."""
 
     estimate: float
@@ -84,24 +41,8 @@ class PooledEffect:
     combine: Array | None = field(default=None, repr=False)  # weights of the mean, when not 1 / (vi + tau2)
 
     @property
-    def k(self) -> int:
-        """Effect sizes pooled."""
-        return len(self.source.yi)
-
-    @property
-    def n_studies(self) -> int:
-        """Studies pooled; a study may give several effect sizes."""
-        return self.source.n_studies
-
-    @property
-    def measure(self) -> str | None:
-        """The effect measure, where the table records it."""
-        return self.source.measure
-
-    @property
-    def effects(self) -> pd.DataFrame:
-        """What was pooled, in input order."""
-        return self.source.table()
+    def _residual_q(self) -> tuple[float, int]:
+        return self.Q, self.Q_df
 
     @property
     def statistic(self) -> float:
@@ -124,30 +65,6 @@ class PooledEffect:
         """p-value of Q; NaN for one effect size."""
         return float(chi2_sf(self.Q, self.Q_df))
 
-    def _tables(self) -> Tables:
-        return Tables(self.source.yi[None], self.source.vi[None], None, None, np.array([float(self.k)]), 1)
-
-    @property
-    def I2(self) -> float:
-        """Percent of the variation that is between studies, 0 to 100."""
-        if self.method == "FE":
-            return float(heterogeneity.i2_from_q(self.Q, self.Q_df))
-        return float(heterogeneity.i2_from_tau2(self.tau2, heterogeneity.typical_variance(self._tables()))[0])
-
-    @property
-    def H2(self) -> float:
-        """Total over sampling variation; 1 without heterogeneity."""
-        if self.method == "FE":
-            return self.Q / self.Q_df if self.Q_df else np.nan
-        return float(heterogeneity.h2_from_tau2(self.tau2, heterogeneity.typical_variance(self._tables()))[0])
-
-    @property
-    def tau2_se(self) -> float:
-        """Standard error of tau2; NaN for a fixed-effect model and for one effect size."""
-        if self.method == "FE" or np.isnan(self.tau2):
-            return np.nan
-        return float(tau2.standard_error(self._tables(), self.method, np.array([self.tau2]))[0])
-
     @property
     def weights(self) -> Array:
         """Share of each effect size in the mean; they sum to 1."""
@@ -155,12 +72,6 @@ class PooledEffect:
         if w is None:
             w = 1.0 / (self.source.vi + (0.0 if np.isnan(self.tau2) else self.tau2))
         return frozen_copy(w / w.sum())
-
-    @property
-    def loglik(self) -> float:
-        """Log-likelihood at the estimates: restricted for REML, else the full one."""
-        t2 = np.array([0.0 if np.isnan(self.tau2) else self.tau2])
-        return float(tau2.loglik(self._tables(), t2, "REML" if self.method == "REML" else "ML")[0])
 
     def ci(self, level: float | None = None, method: str = "test") -> Interval:
         """Confidence interval of the mean.
@@ -204,23 +115,6 @@ class PooledEffect:
             dof = self.k - 2 if self.k > 2 else np.nan
         half = float(critical_value(level, dof)) * np.sqrt(self.se**2 + self.tau2)
         return Interval(float(self.estimate - half), float(self.estimate + half))
-
-    def tau2_ci(self, level: float | None = None, method: str = "QP") -> Interval:
-        """Interval of tau2: "QP" (Q-profile), "PL" (profile likelihood) or "GENQ" (generalised Q)."""
-        level = self.level if level is None else level
-        return heterogeneity.tau2_interval(
-            self.source.yi, self.source.vi, level=level, interval=method, method=self.method
-        )
-
-    def i2_ci(self, level: float | None = None, method: str = "QP") -> Interval:
-        """Interval of I2 in percent, from that of tau2."""
-        s2 = heterogeneity.typical_variance(self._tables())
-        return Interval(*(float(heterogeneity.i2_from_tau2(x, s2)[0]) for x in self.tau2_ci(level, method)))
-
-    def h2_ci(self, level: float | None = None, method: str = "QP") -> Interval:
-        """Interval of H2, from that of tau2."""
-        s2 = heterogeneity.typical_variance(self._tables())
-        return Interval(*(float(heterogeneity.h2_from_tau2(x, s2)[0]) for x in self.tau2_ci(level, method)))
 
     @property
     def ci_low(self) -> float:
@@ -300,8 +194,3 @@ def check_columns(effects: pd.DataFrame, columns: tuple[str, ...] = ("yi", "vi")
             f"An effects table must have the columns {' and '.join(columns)}, but {' and '.join(missing)} is missing "
             f"among {', '.join(map(str, effects.columns))}. Compute them with metamiq.effect_sizes first."
         )
-
-
-def residual_weights(t: Tables, t2: Array) -> Array:
-    """Inverse-variance weights of each row, for drawing."""
-    return np.asarray(fit_tau2(t, t2).w)

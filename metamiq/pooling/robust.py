@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 
 from metamiq.errors import DataError
 from metamiq.pooling.clustered import Array, BlockCovariance, Clusters, Index
-from metamiq.pooling.records import RESULT_COLUMNS, PooledEffect, frozen_copy
-from metamiq.pooling.regression import MetaRegression
+from metamiq.pooling.records import RESULT_COLUMNS, PooledEffect
+from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.sandwich import Sandwich, WorkingModel, sandwich
+from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.tails import critical_value, f_sf, two_sided_p
 
 TYPES = ("CR0", "CR1", "CR1p", "CR2")

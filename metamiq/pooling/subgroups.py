@@ -10,7 +10,8 @@ import pandas as pd
 from metamiq.errors import DataError
 from metamiq.pooling.models import random_effects
 from metamiq.pooling.records import PooledEffect, check_columns
-from metamiq.pooling.regression import MetaRegression, meta_regression
+from metamiq.pooling.regression import meta_regression
+from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.tails import chi2_sf
 
 _COLUMNS = ("k", "n_studies", "estimate", "se", "ci_low", "ci_high", "p_value", "tau2", "I2", "Q", "Q_p")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from metamiq.errors import DataError
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.regression import MetaRegression
+from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.sensitivity.bounded_refits import bounded_table
 from metamiq.sensitivity.refits import CELLS, refit, table
 

@@ -18,7 +18,7 @@ from metamiq.errors import DataError
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.bounded_likelihood import derivatives
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.regression import MetaRegression
+from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.wls import Array, fit_tau2, tables
 from metamiq.sensitivity.bounded_refits import bounded_refits
 from metamiq.sensitivity.deletion import leave_one_out

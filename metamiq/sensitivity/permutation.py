@@ -16,7 +16,7 @@ from metamiq.errors import ConvergenceError, DataError
 from metamiq.pooling import batch
 from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.regression import MetaRegression
+from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.wls import Array
 from metamiq.progress import track
 from metamiq.sensitivity.refits import CELLS

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from metamiq.pooling import batch
 from metamiq.pooling.batch import BatchFits
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.regression import MetaRegression
+from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.progress import track
 
 Bools = NDArray[np.bool_]

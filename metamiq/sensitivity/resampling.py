@@ -10,7 +10,8 @@ from scipy import special
 
 from metamiq.errors import DataError
 from metamiq.pooling.heterogeneity import Interval
-from metamiq.pooling.records import PooledEffect, frozen_copy
+from metamiq.pooling.records import PooledEffect
+from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.progress import track
 from metamiq.sensitivity.deletion import leave_one_out

@@ -1,0 +1,148 @@
+"""What univariate fits share: the rows behind them and how much the effects differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from metamiq.pooling import heterogeneity, tau2
+from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.wls import Array, Tables, tables
+
+
+def frozen_copy(a: Array) -> Array:
+    """A read-only copy, so that no assignment can make an estimate that no data produced."""
+    out = np.array(a, dtype=float)
+    out.flags.writeable = False
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The rows behind a fit: the caller's table, or the arrays it was given."""
+
+    yi: Array
+    vi: Array
+    frame: pd.DataFrame | None = None
+    label_column: str | None = None
+
+    def table(self) -> pd.DataFrame:
+        """The rows in input order, as an ordinary DataFrame with yi and vi."""
+        if self.frame is None:
+            return pd.DataFrame({"yi": self.yi, "vi": self.vi})
+        return self.frame.copy(deep=False)
+
+    def labels(self) -> list[str]:
+        """A name for each row: the study's, else its number."""
+        if self.frame is None or self.label_column is None:
+            return [f"row {i + 1}" for i in range(len(self.yi))]
+        return [str(x) for x in self.frame[self.label_column]]
+
+    @property
+    def n_studies(self) -> int:
+        """Distinct studies; rows when there is no column that names them."""
+        if self.frame is None:
+            return len(self.yi)
+        for column in ("study", "trial_id"):
+            if column in self.frame:
+                return int(self.frame[column].nunique())
+        return len(self.yi)
+
+    @property
+    def measure(self) -> str | None:
+        """The effect measure that `effect_sizes` recorded."""
+        return None if self.frame is None else self.frame.attrs.get("measure")
+
+
+class UnivariateFit:
+    """A fit of one effect per row with one tau2; `_design` is its design, and Q is that of its residuals."""
+
+    __slots__ = ()
+
+    tau2: float
+    method: str
+    level: float
+    source: Source
+
+    @property
+    def _design(self) -> Array | None:
+        return None
+
+    @property
+    def _residual_q(self) -> tuple[float, int]:
+        raise NotImplementedError
+
+    def tables(self) -> Tables:
+        """The arrays behind the fit, as the vectorised core takes them."""
+        return tables(self.source.yi, self.source.vi, self._design)
+
+    @property
+    def effects(self) -> pd.DataFrame:
+        """What was fitted, in input order."""
+        return self.source.table()
+
+    @property
+    def k(self) -> int:
+        """Effect sizes used."""
+        return len(self.source.yi)
+
+    @property
+    def n_studies(self) -> int:
+        """Studies used; a study may give several effect sizes."""
+        return self.source.n_studies
+
+    @property
+    def measure(self) -> str | None:
+        """The effect measure, where the table records it."""
+        return self.source.measure
+
+    @property
+    def I2(self) -> float:
+        """Percent of the (residual) variation that is between studies, 0 to 100."""
+        if self.method == "FE":
+            return float(heterogeneity.i2_from_q(*self._residual_q))
+        return float(heterogeneity.i2_from_tau2(self.tau2, heterogeneity.typical_variance(self.tables()))[0])
+
+    @property
+    def H2(self) -> float:
+        """Total over sampling variation; 1 without heterogeneity."""
+        if self.method == "FE":
+            Q, dof = self._residual_q
+            return Q / dof if dof else np.nan
+        return float(heterogeneity.h2_from_tau2(self.tau2, heterogeneity.typical_variance(self.tables()))[0])
+
+    @property
+    def tau2_se(self) -> float:
+        """Standard error of tau2; NaN for a fixed-effect model and where tau2 is undefined."""
+        if self.method == "FE" or np.isnan(self.tau2):
+            return np.nan
+        return float(tau2.standard_error(self.tables(), self.method, np.array([self.tau2]))[0])
+
+    @property
+    def loglik(self) -> float:
+        """Log-likelihood at the estimates: restricted for REML, else the full one."""
+        t2 = np.array([0.0 if np.isnan(self.tau2) else self.tau2])
+        return float(tau2.loglik(self.tables(), t2, "REML" if self.method == "REML" else "ML")[0])
+
+    def tau2_ci(self, level: float | None = None, method: str = "QP") -> Interval:
+        """Interval of tau2: "QP" (Q-profile), "PL" (profile likelihood) or "GENQ" (generalised Q)."""
+        return heterogeneity.tau2_interval(
+            self.source.yi,
+            self.source.vi,
+            self._design,
+            level=self.level if level is None else level,
+            interval=method,
+            method=self.method,
+        )
+
+    def i2_ci(self, level: float | None = None, method: str = "QP") -> Interval:
+        """Interval of I2 in percent, from that of tau2."""
+        s2 = heterogeneity.typical_variance(self.tables())
+        return Interval(*(float(heterogeneity.i2_from_tau2(x, s2)[0]) for x in self.tau2_ci(level, method)))
+
+    def h2_ci(self, level: float | None = None, method: str = "QP") -> Interval:
+        """Interval of H2, from that of tau2."""
+        s2 = heterogeneity.typical_variance(self.tables())
+        return Interval(*(float(heterogeneity.h2_from_tau2(x, s2)[0]) for x in self.tau2_ci(level, method)))
