@@ -25,7 +25,7 @@ _JOURNAL = "journal.json"
 _NEXT = "next"
 _VERSION = "version"
 _WAIT = 10.0  # seconds for another process to finish; a change takes milliseconds
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_NAME = re.compile(r"[^./\\:\0][^/\\:\0]*")  # in the folder itself, and not hidden
 
 
 def version_of(folder: Path) -> int:
@@ -56,27 +56,32 @@ def settled(folder: Path) -> int:
     DataError
         If there is one and it cannot be finished.
     """
-    if not os.path.lexists(folder / HISTORY / _JOURNAL):
+    if not is_pending(folder):
         return version_of(folder)
     with locked(folder):
         finish(folder)
     return version_of(folder)
 
 
+def is_pending(folder: Path) -> bool:
+    """Whether a change is valid and not finished."""
+    return os.path.lexists(folder / HISTORY / _JOURNAL)
+
+
 def is_steady(folder: Path, version: int) -> bool:
     """Whether what was read since `settled` returned `version` belongs together."""
-    return not os.path.lexists(folder / HISTORY / _JOURNAL) and version_of(folder) == version
+    return not is_pending(folder) and version_of(folder) == version
 
 
-def commit(folder: Path, files: Mapping[str, bytes], version: int) -> None:
+def commit(folder: Path, files: Mapping[str, bytes | None], version: int) -> None:
     """Replace files of a folder, all of them or none; the caller holds the lock.
 
     Parameters
     ----------
     folder : Path
         The dataset folder.
-    files : mapping of str to bytes
-        Names, without folders, and contents.
+    files : mapping of str to bytes or None
+        Names, without folders, and contents; None deletes the file.
     version : int
         Number of the version that these files make.
 
@@ -94,9 +99,10 @@ def commit(folder: Path, files: Mapping[str, bytes], version: int) -> None:
     for name, content in files.items():
         if not _NAME.fullmatch(name):
             raise ValueError(f"files must be plain names, not {name!r}.")
-        write_synced(staged / name, content)
+        if content is not None:
+            write_synced(staged / name, content)
     sync_folder(staged)
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    digests = {name: None if content is None else _sha(content) for name, content in files.items()}
     record = json.dumps({"version": version, "files": digests}, indent=2) + "\n"
     draft = history / f"{_JOURNAL}.draft"
     write_synced(draft, record.encode("ascii"))
@@ -115,11 +121,13 @@ def finish(folder: Path) -> None:
         If the journal cannot be understood, a staged file is not what it says, or the system refuses a step.
     """
     history = folder / HISTORY
-    if not os.path.lexists(history / _JOURNAL):
+    if not is_pending(folder):
         return
     version, digests = _read_journal(history / _JOURNAL)
     problem = f"{folder} has an unfinished change (version {version})"
     for name, digest in digests.items():
+        if digest is None:
+            continue
         staged = history / _NEXT / name
         holder = staged if os.path.lexists(staged) else folder / name
         if holder.is_symlink() or not holder.is_file() or _digest(holder) != digest:
@@ -128,8 +136,10 @@ def finish(folder: Path) -> None:
                 f"is in {history / str(version - 1)}; put its files back and delete {history / _JOURNAL}."
             )
     try:
-        for name in digests:
-            if (history / _NEXT / name).exists():
+        for name, digest in digests.items():
+            if digest is None:
+                remove(folder / name)
+            elif (history / _NEXT / name).exists():
                 move(history / _NEXT / name, folder / name)
         sync_folder(folder)
         draft = history / f"{_VERSION}.draft"
@@ -146,14 +156,14 @@ def finish(folder: Path) -> None:
     shutil.rmtree(history / _NEXT, ignore_errors=True)
 
 
-def _read_journal(file: Path) -> tuple[int, dict[str, str]]:
+def _read_journal(file: Path) -> tuple[int, dict[str, str | None]]:
     try:
         if file.is_symlink() or file.parent.is_symlink():
             raise ValueError("it is a symbolic link")
         record = json.loads(file.read_text(encoding="ascii"))
         version, digests = int(record["version"]), dict(record["files"])
         for name, digest in digests.items():
-            if not _NAME.fullmatch(name) or not re.fullmatch(r"[0-9a-f]{64}", digest):
+            if not _NAME.fullmatch(name) or not (digest is None or re.fullmatch(r"[0-9a-f]{64}", digest)):
                 raise ValueError(f"it names {name!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -164,7 +174,11 @@ def _read_journal(file: Path) -> tuple[int, dict[str, str]]:
 
 
 def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return _sha(file.read_bytes())
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 # The only ways in which anything is written; the tests make each of them fail.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,6 +87,13 @@ class Difference:
         lines += ["", "Answer"]
         lines += [f"  {name:<32}{before:>9} -> {after}" for name, before, after in _answer_rows(self)]
         lines += [f"  {name}: {why}" for name, why in zip(self.names, self.reasons, strict=True) if why]
+        lines += ["", "Trials: g, or its bounds (weight in percent)"] if len(self.trials) else []
+        lines += [f"  {line}" for line in _trial_lines(self.trials)]
+        lines += ["", "Verdicts on published claims"] if len(self.verdicts) else []
+        lines += [
+            f"  {row['claim_id']:<18}{row['before'] or 'none'} -> {row['after'] or 'none'}"
+            for row in self.verdicts.to_dict(orient="records")
+        ]
         lines += ["", "What moved"]
         lines += [f"  {sentence}" for sentence in self.moved] or ["  No conclusion is different."]
         return "\n".join(lines)
@@ -159,6 +166,18 @@ def _data_lines(data: pd.DataFrame) -> list[str]:
         else:
             lines.append(f"{table} {key}: {change}")
     return lines
+
+
+def _trial_lines(trials: pd.DataFrame) -> list[str]:
+    def end(row: dict[Hashable, Any], name: str) -> str:
+        if not row[f"kind_{name}"]:
+            return "not pooled"
+        weight = 100 * float(row[f"weight_{name}"])
+        return f"{row[f'g_{name}']}" + ("" if math.isnan(weight) else f" ({weight:.1f})")
+
+    rows = trials.to_dict(orient="records")
+    width = max((len(str(row["label"])) for row in rows), default=0)
+    return [f"{row['label']!s:<{width}}  {end(row, 'before'):<21} -> {end(row, 'after')}" for row in rows]
 
 
 def _moved(difference: Difference) -> list[str]:

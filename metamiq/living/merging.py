@@ -18,7 +18,7 @@ from metamiq.datasets.models import Row
 from metamiq.datasets.numbers import plain
 from metamiq.datasets.reading import row_models
 from metamiq.datasets.validate import check_rows
-from metamiq.living.proposal import BLANK, Proposal, ProposedRow
+from metamiq.living.proposal import BLANK, OPEN_TABLES, Proposal, ProposedRow
 
 Cells = dict[str, str]
 
@@ -84,8 +84,10 @@ def merge(folder: Path, proposal: Proposal, *, replace: bool) -> tuple[dict[str,
     faults: list[Fault] = []
     changes: list[CellChange] = []
     files = {}
-    for table in sorted({row.table for row in proposal.rows}):
+    for table in OPEN_TABLES:
         proposed = [row for row in proposal.rows if row.table == table]
+        if not proposed:
+            continue
         current = _current(folder, table, models[table])
         rows, found = _merged(current, proposed, models[table], replace, proposal.file)
         faults += found

@@ -1,0 +1,143 @@
+"""What a proposal would change, in the data and in the answer, without writing anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+import pandas as pd
+
+from metamiq.datasets import Dataset, FaultyDataError, read_dataset
+from metamiq.datasets import journal as journals
+from metamiq.errors import DataError
+from metamiq.living.check import check
+from metamiq.living.compare import diff
+from metamiq.living.difference import Difference
+from metamiq.living.folders import fingerprint, stage
+from metamiq.living.merging import CellChange, merge
+from metamiq.living.proposal import Proposal, read_proposal
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What a proposal would change, computed without writing anything.
+
+    Attributes
+    ----------
+    folder : Path
+        The dataset folder.
+    version : int
+        Version that the folder has now.
+    changes : tuple of CellChange
+        Every cell, with its source and locator.
+    difference : Difference
+        Data and answer before and after.
+    findings : DataFrame
+        What the rules of `check` find after the change and did not find before.
+    why, by : str
+        Reason and author.
+    """
+
+    folder: Path
+    version: int
+    changes: tuple[CellChange, ...]
+    difference: Difference
+    findings: pd.DataFrame
+    why: str
+    by: str
+    base: str = field(repr=False)  # fingerprint of the folder that this was computed from
+    tables: Mapping[str, bytes] = field(repr=False)
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """New findings that are errors; they keep a plan from being accepted."""
+        return self.findings[self.findings["severity"] == "error"]
+
+    def summary(self) -> str:
+        """Rows, answer before and after, what moved and new findings; the caller prints it."""
+        lines = [self.difference.summary(), "", "New findings"]
+        lines += [f"  {r['code']} {r['severity']}: {r['row']}: {r['found']}" for r in self.findings.to_dict("records")]
+        return "\n".join(lines + ([] if len(self.findings) else ["  none"]))
+
+
+def plan(
+    folder: str | PathLike[str],
+    proposal: Proposal | str | PathLike[str],
+    *,
+    replace: bool = False,
+    why: str = "",
+    by: str = "",
+) -> Plan:
+    """Work out what a proposal would change, and write nothing.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        A dataset folder of your own.
+    proposal : Proposal or path
+        Rows, or the file to read them from.
+    replace : bool
+        Whether rows that are in the dataset may be corrected.
+    why, by : str
+        Reason and author, in place of those in the proposal.
+
+    Returns
+    -------
+    Plan
+        Rows, answers, findings; for `accept`.
+
+    Raises
+    ------
+    DataError
+        If the folder is not evidence, the proposal breaks a rule, or the dataset with it would.
+    """
+    path = Path(folder)
+    before = read_dataset(path)
+    if "role" not in before.trials:
+        raise DataError(
+            f"Trials can be added to a dataset of evidence, but {path} is a study table (no column role in "
+            "trials.csv). Add a row to the table itself."
+        )
+    base, version = fingerprint(path), journals.version_of(path)
+    proposal = proposal if isinstance(proposal, Proposal) else read_proposal(proposal)
+    tables, changes = merge(path, proposal, replace=replace)
+    if not changes:
+        raise DataError(f"A proposal must change something, but {proposal.file} says what {path} says already.")
+    with tempfile.TemporaryDirectory() as scratch:
+        staged = stage(path, tables, Path(scratch))
+        after = _named(staged, path)
+    difference = diff(
+        dataclasses.replace(before, name="before"), dataclasses.replace(after, name="after", path=before.path)
+    )
+    return Plan(
+        folder=path,
+        version=version,
+        changes=changes,
+        difference=difference,
+        findings=_new_findings(before, dataclasses.replace(after, path=before.path)),
+        why=why or proposal.why,
+        by=by or proposal.by,
+        base=base,
+        tables=tables,
+    )
+
+
+def _named(staged: Path, folder: Path) -> Dataset:
+    """The staged dataset; its faults name the folder that the user knows."""
+    try:
+        return read_dataset(staged)
+    except FaultyDataError as error:
+        raise FaultyDataError(
+            dataclasses.replace(f, file=f"{folder / Path(f.file).name} with the proposal") for f in error.faults
+        ) from None
+
+
+def _new_findings(before: Dataset, after: Dataset) -> pd.DataFrame:
+    known = {tuple(row) for row in check(before).table[["code", "row", "found"]].to_numpy()}
+    found = check(after).table
+    new = [tuple(row) not in known for row in found[["code", "row", "found"]].to_numpy()]
+    return found[new].reset_index(drop=True)
