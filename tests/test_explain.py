@@ -181,6 +181,26 @@ def test_slopes_are_the_engine_s(rows, method, test):
     )
 
 
+def test_the_mean_of_points_and_bounds():
+    fit = mm.random_effects_bounded(mm.trial_effects(mm.load_dataset("mi_cbt_anxiety")))
+    found = mm.explain(fit)
+    assert_allclose([found["estimate"], found["loglik"], found["ci_low"]], [fit.estimate, fit.loglik, fit.ci_low])
+    rows = pd.DataFrame(found.table.rows, columns=found.table.columns).set_index("study")
+    assert list(rows.index) == list(fit.labels)
+    assert_allclose(rows["ln L"].sum(), fit.loglik)
+    # A bound pulls towards itself: significant ones upwards, those around zero downwards.
+    effects = mm.trial_effects(mm.load_dataset("mi_cbt_anxiety")).set_index("trial_id")
+    assert (rows["pull"][effects["report"] == "significant"] > 0).all()
+    assert (rows["pull"][effects["report"] == "nonsignificant"] < 0).all()
+    assert_allclose(rows.loc["merlo2010", "to"], effects.loc["merlo2010", "yi_high"])
+
+
+def test_points_and_bounds_with_moderators_are_not_explained():
+    effects = mm.trial_effects(mm.load_dataset("mi_cbt_anxiety"))
+    with pytest.raises(ValueError, match="leave the moderators out"):
+        mm.explain(mm.random_effects_bounded(effects, moderators="year"))
+
+
 def test_a_factor_of_two_levels_and_too_many_columns():
     frame = pd.DataFrame({"yi": [0.1, 0.4, 0.3, 0.9], "vi": [0.1] * 4, "arm": ["a", "b", "a", "b"], "x": [1, 2, 4, 3]})
     found = mm.explain(mm.meta_regression(frame, "arm"))
