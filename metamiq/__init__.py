@@ -63,12 +63,23 @@ if TYPE_CHECKING:
     from metamiq.pooling.subgroups import subgroups
     from metamiq.pooling.tau_priors import TauPrior
     from metamiq.sensitivity.deletion import cumulative, leave_one_out
+    from metamiq.sensitivity.excess_significance import excess_significance
+    from metamiq.sensitivity.fail_safe import fail_safe_n
     from metamiq.sensitivity.flip import flip_set
     from metamiq.sensitivity.influence import influence, influence_summary
+    from metamiq.sensitivity.limit import limit_meta_analysis
+    from metamiq.sensitivity.p_uniform import p_uniform_star
+    from metamiq.sensitivity.p_value_methods import p_curve
     from metamiq.sensitivity.permutation import permutation_test
+    from metamiq.sensitivity.pet_peese import pet_peese
     from metamiq.sensitivity.resampling import bootstrap
+    from metamiq.sensitivity.selection_models import selection_model
+    from metamiq.sensitivity.small_study import begg_test, egger_test
+    from metamiq.sensitivity.small_study_counts import harbord_test, peters_test
     from metamiq.sensitivity.subsets import subsets
     from metamiq.sensitivity.sweep import sweep, sweep_r, sweep_rho
+    from metamiq.sensitivity.trim_and_fill import trim_and_fill
+    from metamiq.sensitivity.worst_case import worst_case
     from metamiq.verdicts import audit
 
 __version__ = "0.1.0"
@@ -199,19 +210,36 @@ _EXPORTS = {
         "cumulative",
         "leave_one_out",
     ),
+    "sensitivity.excess_significance": ("excess_significance",),
+    "sensitivity.fail_safe": ("fail_safe_n",),
     "sensitivity.flip": ("flip_set",),
     "sensitivity.influence": (
         "influence",
         "influence_summary",
     ),
+    "sensitivity.limit": ("limit_meta_analysis",),
+    "sensitivity.p_uniform": ("p_uniform_star",),
+    "sensitivity.p_value_methods": ("p_curve",),
     "sensitivity.permutation": ("permutation_test",),
+    "sensitivity.pet_peese": ("pet_peese",),
     "sensitivity.resampling": ("bootstrap",),
+    "sensitivity.selection_models": ("selection_model",),
+    "sensitivity.small_study": (
+        "begg_test",
+        "egger_test",
+    ),
+    "sensitivity.small_study_counts": (
+        "harbord_test",
+        "peters_test",
+    ),
     "sensitivity.subsets": ("subsets",),
     "sensitivity.sweep": (
         "sweep",
         "sweep_r",
         "sweep_rho",
     ),
+    "sensitivity.trim_and_fill": ("trim_and_fill",),
+    "sensitivity.worst_case": ("worst_case",),
     "verdicts": ("audit",),
 }
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
