@@ -100,6 +100,11 @@ def test_clean_table_is_clean():
     assert findings.details() == ""
 
 
+def test_columns_of_the_rules_are_known_in_another_spelling(file):
+    table = mm.read_table(file).rename(columns={"n_total": "N total"}).assign(**{"Scale max": 14})
+    assert set(check(table).table["code"]) == {"M01", "N01", "SD01"}
+
+
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
 def test_order_of_rows_does_not_change_what_is_found(file, order):
     table = mm.read_table(file)

@@ -13,7 +13,8 @@ from metamiq.datasets import Dataset
 from metamiq.errors import DataError
 from metamiq.living.ignored import IgnoredRow, read_ignored
 from metamiq.living.rules import RULES, Material, Plan
-from metamiq.living.rules.material import SEVERITIES, material_of_dataset, material_of_frame
+from metamiq.living.rules.gather import material_of_dataset, material_of_frame
+from metamiq.living.rules.material import SEVERITIES
 from metamiq.wording import count
 
 TESTS = ("knha", "t", "z", "adhoc")

@@ -92,9 +92,7 @@ def _several_rows(material: Material) -> Iterator[Hit]:
 )
 def _cluster_trial(material: Material) -> Iterator[Hit]:
     for row in _designed(material, "cluster"):
-        if not any(
-            row.number(c) == row.number(c) for c in ("icc", "design_effect", "n_effective", "cluster_size_effective")
-        ):
+        if not any(row.number(c) == row.number(c) for c in ("icc", "design_effect", "n_effective")):
             yield Hit(
                 row, f"design is {row.text('design')!r}, and no column icc, design_effect or n_effective is filled"
             )

@@ -20,6 +20,7 @@ RARE = 0.01  # two-sided p of the F test: in arms of five, threefold is not rare
 SHRUNK = 0.6  # a change SD is this share of the SD when scores at the two times correlate 0.82
 TOLERANCE = 0.05
 ALIKE = 1.5
+MANY = 400  # SDs of an instrument that show what is usual
 
 _HANDBOOK_SD = "Cochrane Handbook, chapter 6; Gøtzsche et al. 2007, JAMA 298:430-437"
 
@@ -88,7 +89,9 @@ def _usual_sds(material: Material) -> dict[tuple[str, str], list[tuple[str, floa
 
 def _against_instrument(row: Line, usual: dict[tuple[str, str], list[tuple[str, float]]]) -> str:
     instrument = row.text("instrument")
-    others = [sd for place, sd in usual.get((instrument, row.score), ()) if place != row.place]
+    known = usual.get((instrument, row.score), [])
+    # In a long table the row itself hardly moves the median, and looking it up for each row would take long.
+    others = [sd for place, sd in known[:MANY] if place != row.place]
     if len(others) < 4:  # two other rows: fewer do not show what is usual
         return ""
     middle = float(np.median(others))
