@@ -12,10 +12,11 @@ from metamiq.effects.measures import MEASURES
 from metamiq.effects.quantiles import mean_sd_from_quantiles
 from metamiq.explaining.measures import RECIPES, explain_row
 from metamiq.explaining.reported import QUANTITIES, convert
-from metamiq.explaining.routes import ROUTES, Settings
+from metamiq.explaining.route_steps import Settings
+from metamiq.explaining.routes import ROUTES
 
 CLOSED_FORM = {"rtol": 1e-9}  # the same formula, summed in another order
-QUICK = settings(max_examples=15, deadline=None)
+QUICK = settings(max_examples=10, deadline=None)
 
 reals = st.floats(-20, 20).map(lambda x: round(x, 3))
 positive = st.floats(0.1, 20).map(lambda x: round(x, 3))
@@ -137,7 +138,7 @@ def test_a_row_by_hand():
 METHODS = ["REML", "ML", "DL", "PM", "EB", "HE", "HS", "SJ", "HSk", "PMM", "DL2", "CA2", "FE"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(-3, 3), st.floats(0.01, 0.5)), min_size=2, max_size=9),
     st.sampled_from(METHODS),
@@ -296,6 +297,13 @@ def test_too_much_that_agrees_and_that_does_not():
     assert any(note.startswith("DISAGREEMENT") for note in differ.derivation.notes)
     assert "df = 20" in convert(t=2, n1=8, n2=8, df=20).disagreements[0]
     assert "n = 20" in convert(t=2, n1=8, n2=8, n=20).disagreements[0]
+
+
+def test_the_exact_interval_is_there_where_it_holds():
+    low, high = mm.hedges_g_ci(mm.g_from_t(2.51, 8, 8).yi, 8, 8)
+    notes = convert(t=2.51, n1=8, n2=8).derivation.notes
+    assert f"is {low:.3f} to {high:.3f}" in notes[0]
+    assert not any("exact" in note for note in convert(odds_ratio=2, ci_low=1, ci_high=4, n=100).derivation.notes)
 
 
 def test_assumed_sizes_are_said():

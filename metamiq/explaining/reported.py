@@ -11,9 +11,11 @@ from metamiq.effects.bounds import bound, significance_threshold
 from metamiq.effects.derivation import Derivation, Worksheet
 from metamiq.effects.records import check_level, one_of
 from metamiq.effects.reported import ROW_VTYPES
+from metamiq.effects.smd_interval import hedges_g_ci
 from metamiq.errors import DataError
 from metamiq.explaining.measures import J_SHOWN, finish
-from metamiq.explaining.routes import ROUTES, Route, Settings
+from metamiq.explaining.route_steps import Settings
+from metamiq.explaining.routes import ROUTES, Route
 from metamiq.explaining.sleuth import which
 from metamiq.wording import fixed
 
@@ -168,8 +170,18 @@ def convert(
     if any(not c.agrees for c in checks):
         disagreements += _formula_behind(x, printed)
     sheet.notes += [f"DISAGREEMENT: {text}" for text in disagreements]
+    sheet.notes += _exact_interval(route, yi, x, settings)
     sheet.notes += [f"{c.words} agree: g = {fixed(c.g, 3)}" for c in checks if c.agrees]
     return Conversion(finish(sheet, "g", level, "g"), route.words, checks, tuple(disagreements))
+
+
+def _exact_interval(route: Route, g: float, x: Mapping[str, float], settings: Settings) -> list[str]:
+    """The interval that inverts the noncentral t, where g comes from a comparison of means."""
+    if not {"n1", "n2"} <= set(route.needs) or {"odds_ratio", "events1", "se", "ci_low", "median1"} & set(route.needs):
+        return []
+    low, high = hedges_g_ci(g, x["n1"], x["n2"], level=settings.level, correction=settings.correction)
+    limits = f"{fixed(float(low), 3)} to {fixed(float(high), 3)}"
+    return [f"the exact {100 * settings.level:g}% interval, by the noncentral t distribution, is {limits}"]
 
 
 def _uses(route: Route, name: str) -> bool:
