@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from metamiq.explaining.sleuth import which
     from metamiq.gaps import missing_numbers
     from metamiq.living.check import check
+    from metamiq.living.compare import diff
+    from metamiq.living.todo import todo
     from metamiq.pooling.bayes import bayes_random_effects
     from metamiq.pooling.bounded import random_effects_bounded
     from metamiq.pooling.counts import mantel_haenszel, peto
@@ -65,18 +67,23 @@ if TYPE_CHECKING:
     from metamiq.sensitivity.deletion import cumulative, leave_one_out
     from metamiq.sensitivity.excess_significance import excess_significance
     from metamiq.sensitivity.fail_safe import fail_safe_n
+    from metamiq.sensitivity.choices import read_choices
     from metamiq.sensitivity.flip import flip_set
+    from metamiq.sensitivity.gosh import gosh_clusters
     from metamiq.sensitivity.influence import influence, influence_summary
     from metamiq.sensitivity.limit import limit_meta_analysis
     from metamiq.sensitivity.p_uniform import p_uniform_star
     from metamiq.sensitivity.p_value_methods import p_curve
+    from metamiq.sensitivity.multiverse import multiverse
     from metamiq.sensitivity.permutation import permutation_test
     from metamiq.sensitivity.pet_peese import pet_peese
     from metamiq.sensitivity.resampling import bootstrap
     from metamiq.sensitivity.selection_models import selection_model
     from metamiq.sensitivity.small_study import begg_test, egger_test
     from metamiq.sensitivity.small_study_counts import harbord_test, peters_test
+    from metamiq.sensitivity.sets_near import sets_near
     from metamiq.sensitivity.subsets import subsets
+    from metamiq.sensitivity.suspects import suspects
     from metamiq.sensitivity.sweep import sweep, sweep_r, sweep_rho
     from metamiq.sensitivity.trim_and_fill import trim_and_fill
     from metamiq.sensitivity.worst_case import worst_case
@@ -183,6 +190,8 @@ _EXPORTS = {
     "explaining.sleuth": ("which",),
     "gaps": ("missing_numbers",),
     "living.check": ("check",),
+    "living.compare": ("diff",),
+    "living.todo": ("todo",),
     "pooling.bayes": ("bayes_random_effects",),
     "pooling.bounded": ("random_effects_bounded",),
     "pooling.counts": (
@@ -206,6 +215,7 @@ _EXPORTS = {
     ),
     "pooling.subgroups": ("subgroups",),
     "pooling.tau_priors": ("TauPrior",),
+    "sensitivity.choices": ("read_choices",),
     "sensitivity.deletion": (
         "cumulative",
         "leave_one_out",
@@ -213,6 +223,7 @@ _EXPORTS = {
     "sensitivity.excess_significance": ("excess_significance",),
     "sensitivity.fail_safe": ("fail_safe_n",),
     "sensitivity.flip": ("flip_set",),
+    "sensitivity.gosh": ("gosh_clusters",),
     "sensitivity.influence": (
         "influence",
         "influence_summary",
@@ -220,6 +231,7 @@ _EXPORTS = {
     "sensitivity.limit": ("limit_meta_analysis",),
     "sensitivity.p_uniform": ("p_uniform_star",),
     "sensitivity.p_value_methods": ("p_curve",),
+    "sensitivity.multiverse": ("multiverse",),
     "sensitivity.permutation": ("permutation_test",),
     "sensitivity.pet_peese": ("pet_peese",),
     "sensitivity.resampling": ("bootstrap",),
@@ -232,7 +244,9 @@ _EXPORTS = {
         "harbord_test",
         "peters_test",
     ),
+    "sensitivity.sets_near": ("sets_near",),
     "sensitivity.subsets": ("subsets",),
+    "sensitivity.suspects": ("suspects",),
     "sensitivity.sweep": (
         "sweep",
         "sweep_r",
