@@ -111,3 +111,6 @@ def test_options_and_cautions():
     assert all(text in result.summary() for text in result.cautions)
     assert result.ratio == result.observed / result.expected
     assert excess_significance(random_effects(yi=[0.1, 0.2], vi=[1, 1]), "binom").p_value == 1.0
+    # With a power of 1 for each study nothing can be in excess.
+    certain = random_effects(yi=[5.0, 5.1, 5.2], vi=[0.01, 0.01, 0.02])
+    assert [excess_significance(certain, test).p_value for test in ("chi2", "exact")] == [1.0, 1.0]

@@ -29,7 +29,7 @@ def load(name):
 
 SMALL = load("small_study.json")
 TABLES = {**load("datasets.json")["tables"], **SMALL["tables"]}
-CASES = [c for c in SMALL["cases"] if c["what"] == "selmodel" and c["type"] != "negexppow"]
+CASES = [c for c in SMALL["cases"] if c["what"] == "selmodel"]
 WIDE = [c for c in load("sensitivity.json")["cases"] if c["what"] == "selection_model"]
 LOGLIK = 5e-4  # metafor integrates by adaptive quadrature, across the kink of a weight function that has a step
 SEARCH = {"rtol": 2e-4, "atol": 2e-5}  # two searches and, for smooth weights, two quadratures
@@ -270,6 +270,15 @@ def test_refusals():
         selection_model(random_effects(yi=[0.5, 0.1], vi=[0.01, 0.2]), (0.025,))
     with pytest.raises(ValueError, match="has no intervals"):
         selection_model(fit, type="negexp").intervals()
+
+
+def test_a_likelihood_without_maximum_is_refused():
+    # Invented, drawn at random: the power function fits ever better as the mean goes to minus infinity.
+    rng = np.random.default_rng(19)
+    k = rng.integers(6, 25)
+    yi, vi = rng.normal(0.3, 0.3, k), rng.uniform(0.01, 0.2, k)
+    with pytest.raises(ConvergenceError, match="rises far away from the data"):
+        selection_model(random_effects(yi=yi, vi=vi), type="power")
 
 
 def test_cautions_and_tables():

@@ -147,7 +147,7 @@ def _p_value(observed: int, power: Array, test: str) -> float:
             law[0] *= 1 - p
         return float(min(1.0, law[observed:].sum()))
     with np.errstate(divide="ignore", invalid="ignore"):
-        root = (observed - expected) * np.sqrt(1 / expected + 1 / (k - expected))
+        root = (observed - expected) * np.sqrt(np.divide(1, expected) + np.divide(1, k - expected))
     return float(special.ndtr(-root)) if np.isfinite(root) else 1.0
 
 

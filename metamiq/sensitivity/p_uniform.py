@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import optimize, special
 
-from metamiq.errors import ConvergenceError, DataError
+from metamiq.errors import ConvergenceError
 from metamiq.pooling import batch
 from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.records import PooledEffect
@@ -220,7 +220,7 @@ def _highest(f: Callable[[Array], Point], starts: list[Array], lower: Array, rea
         except ConvergenceError as error:
             failure = error
     if not found:
-        raise DataError(
+        raise ConvergenceError(
             "p-uniform* has no estimate for these results: its likelihood has no maximum within reach, as when nearly "
             "all p-values lie close to 0.05. Use a selection model with given weights."
         ) from failure
@@ -233,7 +233,7 @@ def _crossing(profile: Callable[[float], float], centre: float, step: float, dro
     for _ in range(40):
         try:
             fallen = profile(far)
-        except DataError:
+        except ConvergenceError:
             return np.nan
         if fallen > drop:
             return float(optimize.brentq(lambda x: profile(x) - drop, near, far, xtol=1e-12))
