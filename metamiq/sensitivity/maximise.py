@@ -79,8 +79,8 @@ def maximise(evaluate: Callable[[Array], Point], start: Array, lower: Array, rea
         if (np.abs(x - origin) > reach).any():
             break
     raise ConvergenceError(
-        f"The likelihood of {what} has no maximum that can be found: it still rises far away from the data, which are too "
-        "few or too alike for so many parameters. Use fewer steps or another weight function."
+        f"The likelihood of {what} has no maximum that can be found: it still rises far away from the data, which are "
+        "too few or too alike for so many parameters. Use fewer steps or another weight function."
     )
 
 
