@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
-from metamiq.pooling import batch
 from metamiq.errors import DataError
+from metamiq.pooling import batch
 from metamiq.pooling.tau2 import METHODS
 
 CLOSED_FORM = {"rtol": 1e-12}  # the same sums, with rows that count nothing between the terms
@@ -218,3 +218,15 @@ def test_messages():
         batch.random_effects([0.1, 0.2], [-1, 0.1], np.array([[True, True], [False, True]]))
     with pytest.raises(DataError, match="the table is empty"):
         batch.random_effects([], [])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_long_table_is_summed_in_blocks_with_the_same_result(method):
+    rng = np.random.default_rng(11)
+    v = 10.0 ** rng.uniform(-2, 0, 20_000)
+    y = rng.normal(0.4, np.sqrt(v + 0.1))
+    long = batch.random_effects(y, v, method=method)
+    # A table with weights of one is not summed in blocks.
+    plain = batch.random_effects(y, v, weights=np.ones((1, 20_000)), method=method)
+    for name in ("estimate", "se", "tau2", "Q", "I2"):
+        assert_allclose(getattr(long, name), getattr(plain, name), rtol=1e-9)

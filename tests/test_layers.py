@@ -32,6 +32,9 @@ ROOMS = [
     "cli",
 ]
 POOLING = [
+    "tables",
+    "mean_fit",
+    "linear_fit",
     "wls",
     "equations",
     "quadratic_form",

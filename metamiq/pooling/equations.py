@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from metamiq.errors import ConvergenceError
-from metamiq.pooling.wls import Array, Fit, Tables, dot, fit, fit_tau2, row_sum
+from metamiq.pooling.wls import Array, Fit, Tables, fit, fit_tau2, fixed_effect_fit, row_sum
 
 _MAX_STEPS = 200
 _GRID_FACTOR = 1.6
@@ -97,7 +97,7 @@ def _solve(t: Tables, method: str, f0: Fit) -> Array:
     rows = np.flatnonzero(single)
     if len(rows):
         part = t if len(rows) == t.size else t.take(rows)
-        high = _upper_bound(part, _pick(dot(f0.nwr / f0.w**2, f0.wr), rows))
+        high = _upper_bound(part, _pick(f0.rss(), rows))
         start = _guess(_pick(at_zero.left / at_zero.right, rows), np.zeros(len(rows)), high, _middle(f0, t, rows))
         tau2[rows] = _refine(part, np.zeros(len(rows)), high, start, equation)
     if len(several):
@@ -291,7 +291,7 @@ def _highest_peak(t: Tables, method: str, at_zero: Balance) -> Array:
     rising = np.flatnonzero(at_zero.left > at_zero.right)
     if len(rising):
         part, at = (t, at_zero) if len(rising) == t.size else (t.take(rising), Balance(*(a[rising] for a in at_zero)))
-        upper = _upper_bound(part, fit(part, np.ones_like(part.vi)).yPy())
+        upper = _upper_bound(part, fixed_effect_fit(part).rss())
         tau2[rising], proved = _only_peak(part, method, at, upper, _harmonic_mean(part))
         rest = np.setdiff1d(np.arange(t.size), rising[proved], assume_unique=True)
         if len(rest) == 0:

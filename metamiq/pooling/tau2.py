@@ -137,7 +137,7 @@ def standard_error(t: Tables, method: str, tau2: Array) -> Array:
             return np.asarray(np.sqrt(2.0 / f.sums()[1]))
         if method == "REML":
             return np.asarray(np.sqrt(2.0 / f.trPP()))
-        return np.asarray(np.sqrt(2.0 * t.k**2 / t.dof) / f.nw.sum(axis=1))
+        return np.asarray(np.sqrt(2.0 * t.k**2 / t.dof) / f.sums()[0])
 
 
 def general_q(yi: ArrayLike, vi: ArrayLike, X: ArrayLike | None = None, *, weights: ArrayLike) -> Array | float:

@@ -1,0 +1,181 @@
+"""Weighted means of many tables, and the quadratic forms of their residuals."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metamiq.pooling.tables import Array, Tables, dot
+
+BLOCK = 8_192  # rows of a long table summed at once: 64 KB an array
+
+
+class MeanForms:
+    """Quadratic forms of the residuals of a weighted mean, from sums that a subclass provides.
+
+    With r the residuals: `a`, `s2`, `s3` are the sums of n w, n w^2, n w^3, and `q1`, `q2`, `q3`, `m2` those of
+    n w r^2, n w^2 r^2, n w^3 r^2, n w^2 r.
+    """
+
+    __slots__ = ()
+
+    a: Array
+    mu: Array
+    s2: Array
+    s3: Array
+    q1: Array
+    q2: Array
+    q3: Array
+    m2: Array
+    w: Array
+    nw: Array
+
+    @property
+    def beta(self) -> Array:
+        """Coefficients, shape (B, 1)."""
+        return np.asarray(self.mu[:, None])
+
+    @property
+    def bread(self) -> Array:
+        """(X'WX)^-1, shape (B, 1, 1)."""
+        return np.asarray(1.0 / self.a)[:, None, None]
+
+    def yPy(self) -> Array:
+        """Weighted residual sum of squares: Cochran's Q for these weights."""
+        return self.q1
+
+    def yPPy(self) -> Array:
+        """y'PPy."""
+        return self.q2
+
+    def yPPPy(self) -> Array:
+        """y'PPPy."""
+        return np.asarray(self.q3 - self.m2**2 / self.a)
+
+    def trP(self) -> Array:
+        """The trace of P."""
+        return np.asarray(self.a - self.s2 / self.a)
+
+    def trPP(self) -> Array:
+        """The trace of PP."""
+        ratio = self.s2 / self.a
+        return np.asarray(self.s2 - 2.0 * self.s3 / self.a + ratio * ratio)
+
+    def sums(self) -> tuple[Array, Array]:
+        """The sums of the weights and of their squares."""
+        return self.a, self.s2
+
+    def trPD(self, d: Array) -> Array:
+        """The trace of P D for a diagonal D."""
+        return np.asarray(dot(self.nw, d) - dot(self.nw * self.w, d) / self.a)
+
+    def trPDPD(self, d: Array) -> Array:
+        """The trace of P D P D for a diagonal D."""
+        wd = self.w * d
+        nwd = self.nw * d
+        ratio = dot(nwd, self.w) / self.a
+        return np.asarray(dot(nwd, wd) - 2.0 * dot(nwd * wd, self.w) / self.a + ratio * ratio)
+
+    def sandwich(self, d: Array) -> Array:
+        """(X'WX)^-1 X'W D W X (X'WX)^-1, the covariance of the coefficients when the data have variance D."""
+        return np.asarray(dot(self.nw * self.w, d) / self.a**2)[:, None, None]
+
+    def logdet(self) -> Array:
+        """log |X'WX|."""
+        return np.asarray(np.log(self.a))
+
+    def leverage(self) -> Array:
+        """Diagonal of the hat matrix, shape (B, k)."""
+        return np.asarray(self.w / self.a[:, None])
+
+
+class MeanFit(MeanForms):
+    """Weighted mean of each table."""
+
+    __slots__ = ("_s2", "a", "mu", "nw", "nwr", "r", "t", "w", "wr")
+
+    def __init__(self, t: Tables, w: Array) -> None:
+        self.t, self.w = t, w
+        self.nw = w if t.n is None else t.n * w
+        self.a = self.nw.sum(axis=1)
+        self.mu = dot(self.nw, t.yi) / self.a
+        self.r = t.yi - self.mu[:, None]
+        self.wr = w * self.r
+        self.nwr = self.wr if t.n is None else t.n * self.wr
+        self._s2: Array | None = None
+
+    @property
+    def s2(self) -> Array:  # type: ignore[override]
+        """The sum of n w^2."""
+        if self._s2 is None:
+            self._s2 = dot(self.nw, self.w)
+        return self._s2
+
+    @property
+    def s3(self) -> Array:  # type: ignore[override]
+        """The sum of n w^3."""
+        return dot(self.nw, self.w * self.w)
+
+    @property
+    def q1(self) -> Array:  # type: ignore[override]
+        """The sum of n w r^2."""
+        return dot(self.nwr, self.r)
+
+    @property
+    def q2(self) -> Array:  # type: ignore[override]
+        """The sum of n w^2 r^2."""
+        return dot(self.nwr, self.wr)
+
+    @property
+    def q3(self) -> Array:  # type: ignore[override]
+        """The sum of n w^3 r^2."""
+        return dot(self.nwr, self.w * self.wr)
+
+    @property
+    def m2(self) -> Array:  # type: ignore[override]
+        """The sum of n w^2 r."""
+        return dot(self.nwr, self.w)
+
+    def rss(self) -> Array:
+        """The unweighted sum of n r^2."""
+        return dot(self.r if self.t.n is None else self.t.n * self.r, self.r)
+
+
+class LongMeanFit(MeanForms):
+    """Weighted mean of one table too long for the cache, block by block.
+
+    Arrays of a million rows cost more in fresh memory than in arithmetic; a block's stay where they are.
+    """
+
+    __slots__ = ("_tau2", "_vi", "a", "m2", "mu", "q1", "q2", "q3", "residual_ss", "s2", "s3")
+
+    def __init__(self, t: Tables, tau2: float) -> None:
+        y, v = t.yi[0], t.vi[0]
+        self._vi, self._tau2 = t.vi, tau2
+        blocks = [slice(i, i + BLOCK) for i in range(0, len(y), BLOCK)]
+        first = np.zeros(2)
+        for block in blocks:
+            w = 1.0 / (v[block] + tau2)
+            first += w.sum(), w @ y[block]
+        mu = first[1] / first[0]
+        second = np.zeros(7)
+        for block in blocks:
+            w = 1.0 / (v[block] + tau2)
+            r = y[block] - mu
+            wr, w2 = w * r, w * w
+            second += wr @ r, wr @ wr, (w * wr) @ wr, wr @ w, w @ w, w2 @ w, r @ r
+        self.a, self.mu = first[:1], np.array([mu])
+        self.q1, self.q2, self.q3, self.m2, self.s2, self.s3, self.residual_ss = second[:, None]
+
+    @property
+    def w(self) -> Array:  # type: ignore[override]
+        """All weights, shape (1, k)."""
+        return np.asarray(1.0 / (self._vi + self._tau2))
+
+    @property
+    def nw(self) -> Array:  # type: ignore[override]
+        """The same: every row counts once."""
+        return self.w
+
+    def rss(self) -> Array:
+        """The unweighted sum of r^2."""
+        return np.asarray(self.residual_ss)
