@@ -64,24 +64,24 @@ if TYPE_CHECKING:
     from metamiq.pooling.robust import robust, wald_test
     from metamiq.pooling.subgroups import subgroups
     from metamiq.pooling.tau_priors import TauPrior
+    from metamiq.sensitivity.choices import read_choices
     from metamiq.sensitivity.deletion import cumulative, leave_one_out
     from metamiq.sensitivity.excess_significance import excess_significance
     from metamiq.sensitivity.fail_safe import fail_safe_n
-    from metamiq.sensitivity.choices import read_choices
     from metamiq.sensitivity.flip import flip_set
     from metamiq.sensitivity.gosh import gosh_clusters
     from metamiq.sensitivity.influence import influence, influence_summary
     from metamiq.sensitivity.limit import limit_meta_analysis
+    from metamiq.sensitivity.multiverse import multiverse
     from metamiq.sensitivity.p_uniform import p_uniform_star
     from metamiq.sensitivity.p_value_methods import p_curve
-    from metamiq.sensitivity.multiverse import multiverse
     from metamiq.sensitivity.permutation import permutation_test
     from metamiq.sensitivity.pet_peese import pet_peese
     from metamiq.sensitivity.resampling import bootstrap
     from metamiq.sensitivity.selection_models import selection_model
+    from metamiq.sensitivity.sets_near import sets_near
     from metamiq.sensitivity.small_study import begg_test, egger_test
     from metamiq.sensitivity.small_study_counts import harbord_test, peters_test
-    from metamiq.sensitivity.sets_near import sets_near
     from metamiq.sensitivity.subsets import subsets
     from metamiq.sensitivity.suspects import suspects
     from metamiq.sensitivity.sweep import sweep, sweep_r, sweep_rho
