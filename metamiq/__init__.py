@@ -80,6 +80,8 @@ if TYPE_CHECKING:
     from metamiq.sensitivity.resampling import bootstrap
     from metamiq.sensitivity.selection_models import selection_model
     from metamiq.sensitivity.sets_near import sets_near
+    from metamiq.sensitivity.simulated_trials import SimulationDesign
+    from metamiq.sensitivity.simulation import simulate
     from metamiq.sensitivity.small_study import begg_test, egger_test
     from metamiq.sensitivity.small_study_counts import harbord_test, peters_test
     from metamiq.sensitivity.subsets import subsets
@@ -235,6 +237,8 @@ _EXPORTS = {
     "sensitivity.permutation": ("permutation_test",),
     "sensitivity.pet_peese": ("pet_peese",),
     "sensitivity.resampling": ("bootstrap",),
+    "sensitivity.simulated_trials": ("SimulationDesign",),
+    "sensitivity.simulation": ("simulate",),
     "sensitivity.selection_models": ("selection_model",),
     "sensitivity.small_study": (
         "begg_test",
