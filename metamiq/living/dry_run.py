@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from metamiq.datasets import Dataset, FaultyDataError, read_dataset
@@ -140,4 +141,4 @@ def _new_findings(before: Dataset, after: Dataset) -> pd.DataFrame:
     known = {tuple(row) for row in check(before).table[["code", "row", "found"]].to_numpy()}
     found = check(after).table
     new = [tuple(row) not in known for row in found[["code", "row", "found"]].to_numpy()]
-    return found[new].reset_index(drop=True)
+    return found.loc[np.array(new, dtype=bool)].reset_index(drop=True)

@@ -15,6 +15,8 @@ from metamiq.datasets import load_dataset
 from metamiq.datasets.journal import HISTORY
 from metamiq.errors import DataError
 
+_PACKAGE = Path(metamiq.__file__).resolve().parent
+
 
 def copy_dataset(name: str, folder: str | PathLike[str]) -> Path:
     """Copy a bundled dataset to a folder of your own, where it can be changed.
@@ -69,8 +71,7 @@ def copy_dataset(name: str, folder: str | PathLike[str]) -> Path:
 
 def refuse_foreign(folder: Path) -> None:
     """Refuse the data that came with the package, and folders in which a name leads elsewhere."""
-    package = Path(metamiq.__file__).resolve().parent
-    if folder.resolve().is_relative_to(package):
+    if folder.resolve().is_relative_to(_PACKAGE):
         raise DataError(
             f"The data that come with metamiq must stay as they are, but {folder} is in the installed package. Copy "
             "them to a folder of your own (metamiq copy-dataset NAME FOLDER) and change that."

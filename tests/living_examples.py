@@ -1,0 +1,78 @@
+"""A small made-up dataset of evidence, and proposals for it. Every number here is invented."""
+
+from pathlib import Path
+
+TRIALS = """trial_id,label,year,disorder,role,published_by_2018_04,mi_sessions,n_mi,n_cbt,n_total,reason,note
+alpha2010,Alpha 2010,2010,GAD,candidate,yes,3,40,41,81,,Open full text: nowhere.
+beta2012,Beta 2012,2012,OCD,candidate,yes,1,30,30,60,,
+gamma2015,Gamma 2015,2015,SAD,candidate,yes,4,,,50,,
+"""
+RESULTS = """result_id,trial_id,domain,timepoint,report,favours,value,n_mi,n_cbt,certainty,source,note
+alpha2010-post,alpha2010,symptoms,post,significant,mi,,,,reported,abstract,
+beta2012-post,beta2012,symptoms,post,d,mi,0.30,30,30,reported,abstract,
+gamma2015-post,gamma2015,symptoms,post,nonsignificant,,,,,reported,abstract,
+"""
+CLAIMS = """claim_id,quantity,reported,source,note
+pooled-g,pooled g,0.59,a made-up review,
+"""
+NEW = """[proposal]
+why = "A made-up new trial"
+by = "AB"
+
+[[trials]]
+trial_id = "delta2020"
+label = "Delta 2020"
+year = 2020
+disorder = "GAD"
+role = "candidate"
+published_by_2018_04 = "no"
+n_mi = 25
+n_cbt = { value = 26, locator = "p. 4" }
+source = "full text"
+locator = "p. 3"
+
+[[results]]
+result_id = "delta2020-post"
+trial_id = "delta2020"
+domain = "symptoms"
+timepoint = "post"
+report = "means"
+favours = "mi"
+mean_mi = "10.50"
+sd_mi = 5.2
+mean_cbt = 13
+sd_cbt = 6
+n_mi = 25
+n_cbt = 26
+certainty = "reported"
+source = "full text"
+locator = "Table 2"
+"""
+POINT = """[proposal]
+why = "The tables of the full text"
+
+[[results]]
+result_id = "alpha2010-post"
+trial_id = "alpha2010"
+report = "means"
+mean_mi = 20.1
+sd_mi = 7.5
+mean_cbt = 25.2
+sd_cbt = 8.1
+n_mi = 38
+n_cbt = 39
+source = "full text"
+locator = "Table 3, p. 7"
+"""
+
+
+def write_dataset(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for name, text in (("trials", TRIALS), ("results", RESULTS), ("claims", CLAIMS)):
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every visible file of a folder."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
