@@ -108,9 +108,6 @@ def _maximise(rows: Rows, start: Array, fixed: Mask) -> Maximum:
     )
     active = np.arange(b)
     far = _FAR * (1.0 + np.abs(start))
-    small = np.broadcast_to(
-        1e-3 * np.minimum(rows.v.min(axis=1, initial=np.inf), rows.base.min(axis=1, initial=np.inf)), b
-    )
     d = derivatives(rows, theta)
     shrink = np.ones(b)
     for _ in range(_MAX_STEPS):
@@ -124,9 +121,7 @@ def _maximise(rows: Rows, start: Array, fixed: Mask) -> Maximum:
         # A whole step from here ends the search; it is so short that the expansion at this place is exact.
         done = peaked & (gain <= _ENOUGH * (1.0 + 1e-4 * scale)) & ~clipped
         new = theta + step * np.where(done, 1.0, shrink)[:, None]
-        # Where the surface is not a hill a long step in tau2 can jump over one.
-        least = np.where(peaked | (theta[:, -1] <= small[active]) | hold[:, -1], 0.0, 0.2 * theta[:, -1])
-        new[:, -1] = np.maximum(new[:, -1], least)
+        new[:, -1] = np.maximum(new[:, -1], 0.0)
         stalled = shrink < 1e-13
         finished = done | stalled
         if finished.any():
