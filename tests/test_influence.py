@@ -1,5 +1,6 @@
 """Influence and flip sets: by deleting rows one at a time, against metafor, and in words."""
 
+import csv
 import itertools
 import json
 from pathlib import Path
@@ -47,6 +48,32 @@ def test_statistics_match_metafor(case):
     assert len(names) >= 8
     for theirs, ours in names.items():
         assert_allclose(out[ours], np.array(case[theirs], dtype=float), err_msg=theirs, **ITERATIVE)
+
+
+def test_the_numbers_in_metafors_own_checks_are_met():
+    with (REFERENCE / "published_numbers.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["id"] in ("F01", "F02", "F07")]
+    fit, table = mm.random_effects(frame("bcg_RR"), test="z"), frame("bcg_RR")
+    one, out = mm.influence(fit), mm.leave_one_out(fit)
+    ablat = mm.influence(mm.meta_regression(table, "ablat", test="z"))
+    # rstandard1 and blup1 are no deletion statistics; F07's are labelled hat.1, cook.1, rstud1, dfb1, dfb2, all of row 1.
+    columns = {"rstudent": "rstudent", "dffits": "dffits", "cook.d": "cook_d", "cov.r": "cov_r", "tau2.del": "tau2_del"}
+    columns |= {"hat": "hat", "weight": "weight", "dfbs": "dfbs", "est": "estimate", "se": "se", "tau2": "tau2"}
+    columns |= {"I2": "I2", "Q": "Q"}
+    first = {"hat.1": "hat", "cook.1": "cook_d", "rstud1": "rstudent", "dfb1": "dfbs_Intercept", "dfb2": "dfbs_ablat"}
+    checked = 0
+    for row in rows:
+        label = row["label"]
+        if label.startswith(("rstandard", "blup")):
+            continue
+        if row["id"] == "F07":
+            ours = ablat[first[label]].iloc[0]
+        else:
+            ours = (one if row["id"] == "F01" else out)[columns[label[:-1]]].iloc[int(label[-1]) - 1]
+        # metafor at its default stopping rule, which small differences of two fits magnify.
+        assert_allclose(ours, float(row["metafor"]), rtol=2e-3, err_msg=f"{row['id']} {label}")
+        checked += 1
+    assert checked == 22
 
 
 def test_statistics_of_a_hartung_knapp_fit_match_metafor():

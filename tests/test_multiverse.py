@@ -187,6 +187,13 @@ def test_decomposition_shares_and_curve_by_hand():
     assert table.loc["trials", "span"] == pytest.approx(0.3)
     assert_allclose(result.curve()["estimate"], [0.1, 0.1, 0.4, 0.4], rtol=1e-9)
     assert result.share(0.2)["estimate_below"] == 0.5
+    options = result.options()
+    assert options.loc[
+        ("trials", "without c"), ["specifications", "mean", "lowest", "highest"]
+    ].tolist() == pytest.approx([2, 0.1, 0.1, 0.1])
+    assert options.loc[("estimator", "fixed"), "mean"] == pytest.approx(0.25)
+    # 0.4 +- 1.96 sqrt(0.1 / 3) with the default test's t(2): nothing excludes 0.
+    assert (options["interval_above"] == 0).all()
     assert result.nearest(0.35, 1)["trials"].tolist() == ["all"]
 
 

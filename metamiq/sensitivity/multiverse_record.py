@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -103,6 +103,28 @@ class Multiverse:
             index=pd.Index([choice.name for choice in self.choices], name="choice"),
         )
         return out.sort_values("eta2", ascending=False, kind="stable")
+
+    def options(self) -> pd.DataFrame:
+        """What the specifications of each option come to.
+
+        One row per choice and option: `specifications` (fitted ones), the weighted mean, the smallest and the largest
+        `estimate`, and the shares of intervals wholly below and above 0.
+        """
+        rows, names = [], []
+        for choice in self.choices:
+            for option in choice.options:
+                part = replace(self, table=self.table[self.table[choice.name] == option.name])
+                fitted = part.table[np.isfinite(part.table["estimate"])]
+                names.append((choice.name, option.name))
+                if fitted.empty:
+                    rows.append((0, *[np.nan] * 5))
+                    continue
+                shares = part.share()
+                mean = np.average(fitted["estimate"], weights=fitted["stands_for"])
+                ends = fitted["estimate"].min(), fitted["estimate"].max()
+                rows.append((len(fitted), mean, *ends, shares["interval_below"], shares["interval_above"]))
+        columns = ["specifications", "mean", "lowest", "highest", "interval_below", "interval_above"]
+        return pd.DataFrame(rows, columns=columns, index=pd.MultiIndex.from_tuples(names, names=["choice", "option"]))
 
     def nearest(self, value: float, n: int = 10) -> pd.DataFrame:
         """The distinct fits whose estimates come nearest to a value, with their `distance`."""
