@@ -43,6 +43,7 @@ POOLING = [
     "batch",
     "bounded_likelihood",
     "bounded_search",
+    "bounded_profile",
     "design",
     "intervals",
     "univariate_fit",
