@@ -28,6 +28,9 @@ def main() -> None:
     print(found.summary())
     print(found.common.loc["trial"].round(2).to_string())
 
+    print("\nSets of twelve of all candidates, later ones included, likewise:")
+    print(mm.sets_near(trials, PUBLISHED, size=12).summary())
+
     # The variance formula moves nothing that could be seen, and doubles the figure.
     distinct = everything.distinct()
     shown = distinct[distinct["variance"] == "LS"]

@@ -56,7 +56,7 @@ def test_the_numbers_in_metafors_own_checks_are_met():
     fit, table = mm.random_effects(frame("bcg_RR"), test="z"), frame("bcg_RR")
     one, out = mm.influence(fit), mm.leave_one_out(fit)
     ablat = mm.influence(mm.meta_regression(table, "ablat", test="z"))
-    # rstandard1 and blup1 are no deletion statistics; F07's are labelled hat.1, cook.1, rstud1, dfb1, dfb2, all of row 1.
+    # rstandard1 and blup1 are no deletion statistics; all of F07 are of row 1.
     columns = {"rstudent": "rstudent", "dffits": "dffits", "cook.d": "cook_d", "cov.r": "cov_r", "tau2.del": "tau2_del"}
     columns |= {"hat": "hat", "weight": "weight", "dfbs": "dfbs", "est": "estimate", "se": "se", "tau2": "tau2"}
     columns |= {"I2": "I2", "Q": "Q"}

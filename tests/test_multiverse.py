@@ -331,6 +331,8 @@ def test_which_sets_of_early_trials_give_the_published_value(ds):
     assert abs(fit.estimate - 0.59) <= 0.005
     # Conventions that enter "not significant" as 0 never come so high.
     assert set(found.table["verdicts"]) == {"as bounds"}
+    # Among fits with bounds every trial is in half of the sets (256 of 511; a few sets have no maximum).
+    assert_allclose(found.common.loc["trial", "in_all"], 0.5, atol=0.05)
     with pytest.raises(mm.DataError, match="At most 16 trials"):
         mm.sets_near(made_up(1, 17).assign(yi=0.1, vi=0.1), 0.1, {"e": {"a": {"method": "DL"}, "b": {"method": "FE"}}})
     with pytest.raises(mm.DataError, match="among must name trials"):
@@ -384,6 +386,13 @@ def test_suspects_rank_what_changes_the_fit_and_keep_our_own():
     twice = ranked[(ranked["error"] == "counted twice") & (ranked["trial"] == "trial 4")].iloc[0]
     both = mm.random_effects(mm.effect_sizes(pd.concat([table, table.iloc[[3]]]), "SMD"))
     assert_allclose([twice["estimate"], twice["ci_low"]], [both.estimate, both.ci_low], rtol=1e-6)
+
+
+def test_verdicts_have_a_level_of_their_own(ds):
+    choices = {"verdicts": {"b": {"verdicts": "bounds"}, "z": {"verdicts": "zeros and thresholds"}}}
+    table = mm.multiverse(ds, choices, level=0.8, verdict_level=0.9).table
+    fit = mm.random_effects_bounded(mm.trial_effects(ds, level=0.9), level=0.8)
+    assert_allclose(table.iloc[0][NUMBERS[:4]].astype(float), [fit.estimate, fit.se, *fit.ci()], **SAME)
 
 
 def test_suspects_of_effects_only():

@@ -37,6 +37,7 @@ def multiverse(
     choices: Sequence[Choice] | Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
     *,
     level: float = 0.95,
+    verdict_level: float = 0.95,
 ) -> Multiverse:
     """Run the cross product of defensible choices.
 
@@ -56,6 +57,8 @@ def multiverse(
         Choice -> option -> settings. By default the ``choices.toml`` of the dataset's folder.
     level : float
         Coverage of intervals.
+    verdict_level : float
+        0.95 when the verdicts of trials are those of two-sided 5% tests.
 
     Returns
     -------
@@ -102,7 +105,7 @@ def multiverse(
         for t in sorted(set(test[~by_likelihood])):
             batch.check_choices(m, t, level)
 
-    rows, sample = _samples(trials, declared, codes, verdicts, level)
+    rows, sample = _samples(trials, declared, codes, verdicts, verdict_level)
     model_id, models = pd.factorize(pd.Series(method) + "|" + pd.Series(test))
     _, at, fit = np.unique(sample * len(models) + model_id, return_index=True, return_inverse=True)
     order = np.argsort(at)  # fits are numbered in order of first appearance
@@ -183,7 +186,7 @@ def _sets(choices: tuple[Choice, ...], key: str) -> bool:
 
 
 def _samples(
-    trials: Trials, choices: tuple[Choice, ...], codes: Ints, verdicts: NDArray[Any], level: float
+    trials: Trials, choices: tuple[Choice, ...], codes: Ints, verdicts: NDArray[Any], verdict_level: float
 ) -> tuple[Array, Ints]:
     """The different tables of numbers, shape (S, 6, k), and which of them each specification has."""
     effects, which_effects = combinations(choices, codes, EFFECT_SETTINGS)
@@ -194,7 +197,7 @@ def _samples(
     key = np.ravel_multi_index((which_effects, which_treatment, which_allowed, which_kept), sizes)
     different, which = np.unique(key, return_inverse=True)
 
-    given = [trials.effects(settings, level) for settings in effects]
+    given = [trials.effects(settings, verdict_level) for settings in effects]
     numbers = np.array(
         [[treated(r, str(t), s.get("vtype", "LS")) for t in treatments] for r, s in zip(given, effects, strict=True)]
     )

@@ -31,8 +31,8 @@ class SetsNear:
     """Sets of trials whose pooled effect comes near a value.
 
     `table` holds the finds, nearest first: ``distance estimate tau2 k trials model`` and the option of each choice
-    about numbers. `common` compares them with everything searched: for each trial (and each option) the share of the
-    finds, and of all fits, that have it.
+    about numbers. `common` compares them with everything searched: for each option the share of the finds, and of all
+    fits, that have it; for each trial the share of the finds, and of all fits under the finds' own rules and models.
     """
 
     table: pd.DataFrame
@@ -50,9 +50,10 @@ class SetsNear:
             return f"{lines[0]} None could be fitted."
         best = self.table.iloc[0]
         if self.matched:
+            sizes = sorted({int(self.table["k"].min()), int(self.table["k"].max())})
             lines.append(
-                f"{self.matched:,} of them give {self.value:g} when rounded, with {self.table['k'].min()} to "
-                f"{self.table['k'].max()} trials."
+                f"{self.matched:,} of them {'gives' if self.matched == 1 else 'give'} {self.value:g} when rounded, with "
+                f"{' to '.join(map(str, sizes))} trials."
             )
         else:
             lines.append(
@@ -84,7 +85,7 @@ def sets_near(
     half_unit: float = 0.005,
     size: int | None = None,
     n: int = 100,
-    level: float = 0.95,
+    verdict_level: float = 0.95,
 ) -> SetsNear:
     """Search all sets of trials, under every rule, formula and model, for those that give a published value.
 
@@ -105,8 +106,8 @@ def sets_near(
         Sets of exactly this many trials.
     n : int
         How many of the nearest to give when none rounds to the value.
-    level : float
-        That of verdicts.
+    verdict_level : float
+        0.95 when the verdicts of trials are those of two-sided 5% tests.
 
     Returns
     -------
@@ -140,7 +141,7 @@ def sets_near(
         if unknown:
             raise DataError(f"among must name trials that may count, but {', '.join(unknown)} is not one of them.")
         eligible = np.isin(trials.names, list(among))
-    jobs = _jobs(trials, own, level, eligible)
+    jobs = _jobs(trials, own, verdict_level, eligible)
     usable = np.asarray(np.array([job.usable for job in jobs]).any(axis=0))
     if usable.sum() > MOST_TRIALS:
         raise DataError(
@@ -153,7 +154,7 @@ def sets_near(
         if size is not None:
             mask = mask[mask.sum(axis=1) == size]
         if len(mask):
-            finds.add(job, mask, *_fit(job, mask, level))
+            finds.add(job, mask, *_fit(job, mask))
     return finds.result(trials, usable)
 
 
@@ -167,7 +168,7 @@ class _Job:
     options: Mapping[str, str]
 
 
-def _jobs(trials: Trials, choices: tuple[Choice, ...], level: float, eligible: Bools) -> list[_Job]:
+def _jobs(trials: Trials, choices: tuple[Choice, ...], verdict_level: float, eligible: Bools) -> list[_Job]:
     codes = cross(choices)
     settings, _ = combinations(choices, codes, _KEYS)
     seen: set[tuple[bytes, str]] = set()
@@ -179,7 +180,7 @@ def _jobs(trials: Trials, choices: tuple[Choice, ...], level: float, eligible: B
         about = {key: v for key, v in wanted.items() if key in EFFECT_SETTINGS}
         key = repr(sorted(about.items()))
         if key not in known:
-            known[key] = trials.effects(about, level)
+            known[key] = trials.effects(about, verdict_level)
         verdicts = wanted.get("verdicts", "bounds" if uses_bounds else "drop")
         values = treated(known[key], verdicts, wanted.get("vtype", "LS")) + 0.0
         values[:, ~eligible] = np.nan
@@ -208,9 +209,9 @@ def _masks(usable: Bools, start: int) -> Bools:
     return out
 
 
-def _fit(job: _Job, mask: Bools, level: float) -> tuple[Array, Array]:
+def _fit(job: _Job, mask: Bools) -> tuple[Array, Array]:
     if job.model == "ML" and not np.isnan(job.values[2:4]).all():
-        bounded = random_effects_bounded(**dict(zip(COLUMNS, job.values, strict=True)), mask=mask, level=level)
+        bounded = random_effects_bounded(**dict(zip(COLUMNS, job.values, strict=True)), mask=mask)
         return bounded.estimate, bounded.tau2
     fits = batch.random_effects(job.values[0], job.values[1], mask, method=job.model, test="z")
     return fits.estimate, fits.tau2
@@ -221,7 +222,8 @@ class _Finds:
 
     def __init__(self, value: float, half_unit: float, n: int, k: int) -> None:
         self.value, self.half_unit, self.n = value, half_unit, n
-        self.searched, self.in_all = 0, np.zeros(k)
+        self.searched, self.k = 0, k
+        self.shares: dict[int, list[Array]] = {}  # per table and model: fits, and in how many of them each trial is
         self.options: dict[tuple[str, str], int] = {}
         self.kept: list[tuple[float, float, float, Bools, _Job]] = []
 
@@ -229,7 +231,7 @@ class _Finds:
         distance = np.abs(estimate - self.value)
         fitted = np.isfinite(distance)
         self.searched += int(fitted.sum())
-        self.in_all += mask[fitted].sum(axis=0)
+        self.shares.setdefault(id(job), []).append(np.append(fitted.sum(), mask[fitted].sum(axis=0)).astype(float))
         for item in (*job.options.items(), ("model", job.model)):
             self.options[item] = self.options.get(item, 0) + int(fitted.sum())
         # The tolerance is for 0.595, which no double is.
@@ -263,11 +265,14 @@ class _Finds:
             }
             for distance, estimate, tau2, mask, job in finds
         ]
-        share = np.mean([find[3] for find in finds], axis=0) if finds else np.full(len(usable), np.nan)
+        share, expected = np.full((2, self.k), np.nan)
+        if finds:
+            share = np.mean([find[3] for find in finds], axis=0)
+            # Of the same rules and models: some of them cannot use every trial.
+            totals = {job: np.sum(parts, axis=0) for job, parts in self.shares.items()}
+            expected = np.mean([totals[id(find[4])][1:] / totals[id(find[4])][0] for find in finds], axis=0)
         whole = max(self.searched, 1)
-        common = {
-            ("trial", trials.names[i]): (float(share[i]), float(self.in_all[i] / whole)) for i in np.flatnonzero(usable)
-        }
+        common = {("trial", trials.names[i]): (float(share[i]), float(expected[i])) for i in np.flatnonzero(usable)}
         for what, name in sorted(self.options, key=lambda item: [*rows[0]].index(item[0]) if rows else 0):
             here = float(np.mean([row[what] == name for row in rows])) if rows else np.nan
             common[what, name] = (here, self.options[what, name] / whole)

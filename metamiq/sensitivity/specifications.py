@@ -75,12 +75,12 @@ class Trials:
         """The effect measure, where it is known."""
         return "SMD" if isinstance(self.data, Dataset) else self.data.attrs.get("measure")
 
-    def effects(self, settings: Mapping[str, Any], level: float) -> Rows:
+    def effects(self, settings: Mapping[str, Any], verdict_level: float) -> Rows:
         """What the trials give under an outcome rule and a variance formula."""
         self._check(settings)
         values = np.full((len(COLUMNS), len(self.names)), np.nan)
         assumed = np.zeros(len(self.names), dtype=bool)
-        table, at = self._effects_table(settings, level)
+        table, at = self._effects_table(settings, verdict_level)
         for j, column in enumerate(COLUMNS):
             if column in table:
                 values[j, at] = table[column].to_numpy(dtype=float, na_value=np.nan)
@@ -92,14 +92,16 @@ class Trials:
             values[2:4, i] = -values[3:1:-1, i]
         return Rows(values, assumed)
 
-    def _effects_table(self, settings: Mapping[str, Any], level: float) -> tuple[pd.DataFrame, NDArray[np.intp]]:
+    def _effects_table(
+        self, settings: Mapping[str, Any], verdict_level: float
+    ) -> tuple[pd.DataFrame, NDArray[np.intp]]:
         everywhere = np.arange(len(self.names))
         if isinstance(self.data, Dataset):
             rule = PrimaryRule(**{key: tuple(settings[key]) for key in _RULE if key in settings})
             given = settings.get("results")
             try:
                 table = trial_effects(
-                    self.data, choice=given, vtype=settings.get("vtype", "LS"), level=level, rule=rule
+                    self.data, choice=given, vtype=settings.get("vtype", "LS"), level=verdict_level, rule=rule
                 )
             except DataError:
                 if choose_results(self.data, given, rule)[0]:
@@ -163,8 +165,8 @@ def _some(names: list[str]) -> str:
 def treated(rows: Rows, verdicts: str, vtype: str) -> Array:
     """The six rows of numbers under a treatment of bounds; what is not used is NaN.
 
-    "zeros" enters a two-sided bound as 0 and drops the others; "zeros and thresholds" also enters a one-sided bound as
-    its finite end, unless that is 0 (a direction alone). Sampling variances are those of g at that value.
+    "zeros" enters a two-sided bound around 0 as 0 and drops the others; "zeros and thresholds" also enters a one-sided
+    bound as its finite end, unless that is 0 (a direction alone). Sampling variances are those of g at that value.
     """
     out = rows.values.copy()
     point, bound = rows.point, rows.bound
@@ -175,7 +177,7 @@ def treated(rows: Rows, verdicts: str, vtype: str) -> Array:
     low, high = out[2], out[3]
     entered = np.full(out.shape[1], np.nan)
     if verdicts != "drop":
-        entered[bound & np.isfinite(low) & np.isfinite(high)] = 0.0
+        entered[bound & np.isfinite(low) & np.isfinite(high) & (low < 0) & (high > 0)] = 0.0
     if verdicts == "zeros and thresholds":
         entered = np.where(bound & np.isinf(high) & (low > 0), low, entered)
         entered = np.where(bound & np.isinf(low) & (high < 0), high, entered)
