@@ -264,7 +264,7 @@ def _settle(blocks: list[tuple[str, _Block]], name: str, why: str, by: str, sepa
     rows = []
     for table, block in blocks:
         filled = {column: cell for column, cell in block.values.items() if column not in CITATION}
-        if not set(filled) - set(models[table].KEY):
+        if not set(filled) - {*models[table].KEY, "trial_id"}:
             continue  # a row of the template that was left empty, but for the key that it came with
         faults += _row_faults(table, block, models[table], name)
         own = {column: block.own.get(column, {}) for column in filled}

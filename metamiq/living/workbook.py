@@ -12,6 +12,7 @@ from metamiq.datasets import CsvTable, Fault, FaultyDataError
 from metamiq.datasets.faults import quoted
 
 LARGEST_UNPACKED = 50_000_000
+MOST_ROWS, MOST_COLUMNS = 20_000, 200
 
 
 def read_xlsx(file: Path, name: str) -> CsvTable:
@@ -34,12 +35,19 @@ def read_xlsx(file: Path, name: str) -> CsvTable:
     rule = "an .xlsx file must be a workbook with a header in the first row"
     try:
         sheet = load_workbook(file, read_only=False, data_only=False, keep_links=False).worksheets[0]
+        size = (sheet.max_row, sheet.max_column)
         grid = [
             ["" if cell is None else _cell_text(cell) for cell in row]
-            for row in sheet.iter_rows(values_only=True, max_row=20_000, max_col=200)
+            for row in sheet.iter_rows(
+                values_only=True, max_row=min(size[0], MOST_ROWS), max_col=min(size[1], MOST_COLUMNS)
+            )
         ]
     except Exception as error:  # openpyxl raises what its parsers raise; none of it is the user's business
         raise FaultyDataError([Fault(rule, f"it cannot be read ({type(error).__name__})", name)]) from None
+    if size[0] > MOST_ROWS or size[1] > MOST_COLUMNS:
+        came = f"it has {size[0]:,} and {size[1]:,}"
+        what = f"a sheet must have at most {MOST_ROWS:,} rows and {MOST_COLUMNS} columns"
+        raise FaultyDataError([Fault(what, came, name, advice="Delete what is beyond the template.")])
     while grid and not any(grid[-1]):
         grid.pop()
     while grid and grid[0] and all(not row[-1] for row in grid):
