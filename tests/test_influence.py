@@ -173,6 +173,13 @@ def test_a_row_without_which_nothing_can_be_fitted():
     assert first == "Without d, the coefficient of x cannot be estimated; d carries 25% of the weight."
 
 
+def test_equal_effects_have_no_error_to_measure_a_change_by():
+    fit = mm.random_effects(yi=[0.1] * 3, vi=[0.1] * 3)
+    assert fit.se == pytest.approx(0, abs=1e-12)
+    assert np.isnan(mm.influence(fit)["cook_d"]).all()
+    assert "the mean stays at 0.10" in mm.influence_summary(fit)
+
+
 def test_words_give_ratios_as_ratios_and_name_what_hangs_on_one_row():
     table = frame("bcg_RR")
     table.attrs["measure"] = "RR"
@@ -240,5 +247,7 @@ def test_faults(bounded):
         mm.influence_summary(mm.random_effects(frame("bcg_RR")), n=0)
     with pytest.raises(mm.DataError, match="at least three rows"):
         mm.flip_set(mm.fixed_effect(yi=[1, 2], vi=[1, 1]))
+    with pytest.raises(mm.DataError, match="has moderators"):
+        mm.flip_set(mm.meta_regression(frame("bcg_RR"), "ablat"))
     with pytest.raises(mm.DataError, match="has moderators"):
         mm.flip_set(mm.random_effects_bounded(bounded.effects, "mi_sessions"))

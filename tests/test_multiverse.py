@@ -219,6 +219,13 @@ def test_a_study_table_may_choose_its_measure():
         assert row.estimate == pytest.approx(fit.estimate, rel=1e-7)
 
 
+def test_a_bundled_study_table_may_be_named():
+    ds = mm.load_dataset("normand1999")
+    result = mm.multiverse(ds, {"formula": {v: {"measure": "SMD", "vtype": v} for v in ("LS", "UB")}})
+    fit = mm.random_effects(mm.effect_sizes(ds.trials, "SMD"))
+    assert result.table["estimate"].iloc[0] == pytest.approx(fit.estimate, rel=1e-7)
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), keep=st.lists(st.booleans(), min_size=4, max_size=4))
 def test_the_order_of_choices_does_not_matter(seed, keep):
@@ -269,6 +276,10 @@ def test_faults_of_choices(ds, tmp_path):
         )
     with pytest.raises(ValueError, match="method must be one of"):
         mm.multiverse(es, {"a": {"x": {"method": "DL"}, "y": {"method": "nonsense"}}})
+    with pytest.raises(mm.DataError, match="there must be at least one choice"):
+        mm.multiverse(es, [])
+    with pytest.raises(mm.DataError, match="yi must hold numbers"):
+        mm.multiverse(es.assign(yi=["a", "b"]), {"e": {"DL": {"method": "DL"}, "FE": {"method": "FE"}}})
     with pytest.raises(ValueError, match="A table has no choices of its own"):
         mm.multiverse(es)
     with pytest.raises(ValueError, match="name of a result, but estimate does"):

@@ -97,7 +97,7 @@ def flip_set(fit: PooledEffect | BoundedFit, *, null: float = 0.0, largest: int 
     The 95% interval of all 4 rows lies above 0. Leaving out row 2 would change that (0.36, -0.13 to 0.86), and so would
     2 other sets of this size.
     """
-    if isinstance(fit, BoundedFit) and fit.design is not None:
+    if getattr(fit, "design", None) is not None:
         raise DataError("flip_set needs one mean, but this fit has moderators. Fit it without them.")
     if fit.k < 3:
         raise DataError(f"flip_set needs at least three rows, but the fit has {fit.k}.")

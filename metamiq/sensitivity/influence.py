@@ -147,6 +147,8 @@ def _without(fit: PooledEffect | MetaRegression, mask: Bools) -> _Deleted:
 
 
 def _squared_length(change: Array, cov: Array) -> Array:
+    if not np.linalg.det(cov) > 0:  # no error at all, or none that could be told: nothing to measure a change by
+        return np.full(len(change), np.nan)
     return np.asarray(np.einsum("kp,pq,kq->k", change, np.linalg.inv(cov), change))
 
 

@@ -21,7 +21,7 @@ from metamiq.errors import DataError
 from metamiq.pooling import batch
 from metamiq.pooling.batch_bounded import random_effects_bounded
 from metamiq.pooling.wls import Array
-from metamiq.sensitivity.choices import Choice, choices_of, joined, read_choices
+from metamiq.sensitivity.choices import Choice, check_choices, choices_of, joined, read_choices
 from metamiq.sensitivity.multiverse_record import BY_LIKELIHOOD, NUMBERS, Multiverse
 from metamiq.sensitivity.specifications import COLUMNS, EFFECT_SETTINGS, Trials, treated
 
@@ -145,6 +145,7 @@ def declared_choices(
             raise ValueError("A table has no choices of its own. Give them: choice -> option -> settings.")
         return read_choices(data.path / "choices.toml")
     declared = choices_of(choices) if isinstance(choices, Mapping) else tuple(choices)
+    check_choices(list(declared), "choices")
     reserved = {"model", "fit", "members", "stands_for", "distance", "specifications", *NUMBERS}
     taken = sorted(reserved & {choice.name for choice in declared})
     if taken:

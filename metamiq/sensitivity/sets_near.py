@@ -52,8 +52,8 @@ class SetsNear:
         if self.matched:
             sizes = sorted({int(self.table["k"].min()), int(self.table["k"].max())})
             lines.append(
-                f"{self.matched:,} of them {'gives' if self.matched == 1 else 'give'} {self.value:g} when rounded, with "
-                f"{' to '.join(map(str, sizes))} trials."
+                f"{self.matched:,} of them {'gives' if self.matched == 1 else 'give'} {self.value:g} when rounded, "
+                f"with {' to '.join(map(str, sizes))} trials."
             )
         else:
             lines.append(

@@ -17,6 +17,7 @@ from metamiq.effects.correction import small_sample_correction
 from metamiq.effects.measures import effect_sizes
 from metamiq.effects.trials import trial_effects
 from metamiq.errors import DataError
+from metamiq.pooling.bounded import numbers
 from metamiq.pooling.wls import Array
 
 Bools = NDArray[np.bool_]
@@ -50,10 +51,13 @@ class Trials:
     Parameters
     ----------
     data : Dataset or DataFrame
-        A dataset with trials and results; or a study table, with `yi` and `vi` or the columns of a measure.
+        A dataset with trials and results; or a study table (also one that is a dataset), with `yi` and `vi` or the
+        columns of a measure.
     """
 
     def __init__(self, data: Dataset | pd.DataFrame) -> None:
+        if isinstance(data, Dataset) and data.results.empty:
+            data = data.trials  # a study table in a folder of its own
         self.data = data
         if isinstance(data, pd.DataFrame):
             self.table = data.reset_index(drop=True)
@@ -83,7 +87,7 @@ class Trials:
         table, at = self._effects_table(settings, verdict_level)
         for j, column in enumerate(COLUMNS):
             if column in table:
-                values[j, at] = table[column].to_numpy(dtype=float, na_value=np.nan)
+                values[j, at] = numbers(table, column)
         if "n_source" in table:
             assumed[at] = (table["n_source"] == "assumed").to_numpy()
         for name in settings.get("turn", []):

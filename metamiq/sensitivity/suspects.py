@@ -10,6 +10,7 @@ import pandas as pd
 from metamiq.effects.measures import effect_sizes
 from metamiq.errors import DataError
 from metamiq.pooling import batch
+from metamiq.pooling.bounded import numbers
 from metamiq.pooling.wls import Array
 
 _CELLS = ("m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i")
@@ -118,14 +119,14 @@ def suspects(
 def _slips(effects: pd.DataFrame, measure: str) -> tuple[Array, Array, list[_Slip]]:
     if set(_CELLS) <= set(effects.columns):
         table = effects.reset_index(drop=True)
-        cells = {c: pd.to_numeric(table[c]).to_numpy(dtype=float) for c in _CELLS}
+        cells = {c: numbers(table, c) for c in _CELLS}
         yi, vi = _effects(cells, measure)
         slips = []
         for error, changed in _of_cells(cells):
             y, v = _effects(changed, measure)
             slips += [_Slip(i, error, float(y[i]), float(v[i]), 1.0) for i in range(len(y))]
     elif {"yi", "vi"} <= set(effects.columns):
-        yi, vi = (effects[c].to_numpy(dtype=float, na_value=np.nan) for c in ("yi", "vi"))
+        yi, vi = numbers(effects, "yi"), numbers(effects, "vi")
         root = np.sqrt(np.where(vi > 0, vi, np.nan))
         changes = {
             "sign turned": (-yi, vi),
