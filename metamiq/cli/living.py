@@ -207,3 +207,49 @@ def diff(old: str, new: str, markdown: bool, as_json: bool) -> int:
     else:
         click.echo(difference.to_markdown() if markdown else difference.summary(), nl=not markdown)
     return 0 if difference.is_empty else EXIT_DISAGREES
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--dataset", help="Folder that the filled templates A and B are for.")
+@click.option("--decide", type=click.Path(path_type=Path), help="Differences with choice (A, B or a value) filled in.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for differences.csv and agreed.csv."
+)
+@_JSON
+@guarded
+def reconcile(a: str, b: str, dataset: str | None, decide: Path | None, out: Path | None, as_json: bool) -> int:
+    """Compare two people's extractions A and B: folders, or filled templates with --dataset.
+
+    \b
+    Example:
+      metamiq reconcile ann.toml bob.toml --dataset my-evidence --out agreed
+
+    Differences come in the order of what they do to the pooled g. A third person fills choice, source and locator in
+    differences.csv and gives it back with --decide; agreed.csv is then a file for `metamiq add --replace`. Exit code 1:
+    something is undecided.
+    """
+    from metamiq.living.reconcile import reconcile as compare
+    from metamiq.report import content
+    from metamiq.report.writing import csv_text, json_text, write_folder
+
+    found = compare(a, b, base=dataset, decisions=decide)
+    if as_json:
+        tables = {"differences": found.differences, "agreement": found.agreement}
+        rows = {
+            name: [{str(k): content.json_value(v) for k, v in r.items()} for r in table.to_dict(orient="records")]
+            for name, table in tables.items()
+        }
+        click.echo(json_text({**rows, "undecided": found.undecided}), nl=False)
+    else:
+        click.echo(found.summary())
+    if out is not None:
+        files: dict[str, str | bytes] = {
+            "differences.csv": csv_text(found.differences),
+            "agreement.csv": csv_text(found.agreement),
+        }
+        if len(found.differences) and not found.undecided:
+            files["agreed.csv"] = found.agreed_csv()
+        say(f"written: {len(write_folder(out, files))} files in {out}")
+    return EXIT_DISAGREES if found.undecided else 0

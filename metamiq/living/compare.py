@@ -111,7 +111,7 @@ def _data(first: Dataset, second: Dataset) -> pd.DataFrame:
     models = row_models("role" in first.trials)
     rows: list[dict[str, str]] = []
     for table, model in models.items():
-        old, new = (_keyed(ds.tables[table], model.KEY) for ds in (first, second))
+        old, new = (keyed_rows(ds.tables[table], model.KEY) for ds in (first, second))
         for key in sorted({*old, *new}):
             a, b = old.get(key, {}), new.get(key, {})
             change = "changed" if a and b else "added" if b else "removed"
@@ -122,17 +122,18 @@ def _data(first: Dataset, second: Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=DATA_COLUMNS)
 
 
-def _keyed(frame: pd.DataFrame, key: tuple[str, ...]) -> dict[str, dict[str, str]]:
+def keyed_rows(frame: pd.DataFrame, key: tuple[str, ...]) -> dict[str, dict[str, str]]:
     """Cells as text by the key of their row; rows without a key are counted."""
     columns = key or tuple(c for c in ("trial_id", "study") if c in frame)[:1]
     out: dict[str, dict[str, str]] = {}
     for number, record in enumerate(frame.to_dict(orient="records"), start=1):
         name = " / ".join(str(record[c]) for c in columns) if columns else f"row {number}"
-        out[name if name not in out else f"{name} ({number})"] = {str(c): _cell(v) for c, v in record.items()}
+        out[name if name not in out else f"{name} ({number})"] = {str(c): cell_text(v) for c, v in record.items()}
     return out
 
 
-def _cell(value: object) -> str:
+def cell_text(value: object) -> str:
+    """A cell as text; empty when it is missing."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return ""
     return f"{value:.15g}" if isinstance(value, (float, np.floating)) else str(value)

@@ -105,12 +105,9 @@ def plan(
         )
     base, version = fingerprint(path), journals.version_of(path)
     proposal = proposal if isinstance(proposal, Proposal) else read_proposal(proposal)
-    tables, changes = merge(path, proposal, replace=replace)
+    tables, changes, after = with_proposal(path, proposal, replace=replace)
     if not changes:
         raise DataError(f"A proposal must change something, but {proposal.file} says what {path} says already.")
-    with tempfile.TemporaryDirectory() as scratch:
-        staged = stage(path, tables, Path(scratch))
-        after = _named(staged, path)
     difference = diff(
         dataclasses.replace(before, name="before"), dataclasses.replace(after, name="after", path=before.path)
     )
@@ -125,6 +122,15 @@ def plan(
         base=base,
         tables=tables,
     )
+
+
+def with_proposal(
+    folder: Path, proposal: Proposal, *, replace: bool
+) -> tuple[dict[str, bytes], tuple[CellChange, ...], Dataset]:
+    """The tables that a proposal changes, each cell, and the dataset as it would be."""
+    tables, changes = merge(folder, proposal, replace=replace)
+    with tempfile.TemporaryDirectory() as scratch:
+        return tables, changes, _named(stage(folder, tables, Path(scratch)), folder)
 
 
 def _named(staged: Path, folder: Path) -> Dataset:
