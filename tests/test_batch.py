@@ -230,3 +230,14 @@ def test_a_long_table_is_summed_in_blocks_with_the_same_result(method):
     plain = batch.random_effects(y, v, weights=np.ones((1, 20_000)), method=method)
     for name in ("estimate", "se", "tau2", "Q", "I2"):
         assert_allclose(getattr(long, name), getattr(plain, name), rtol=1e-9)
+
+
+def test_tables_that_share_their_variances():
+    rng = np.random.default_rng(5)
+    v = rng.uniform(0.01, 0.5, 9)
+    many_y = rng.normal(0, np.sqrt(v + 0.3), (40, 9))
+    for method in METHODS:
+        many = batch.random_effects(many_y, v, method=method)
+        one = [batch.random_effects(y, v, method=method) for y in many_y]
+        assert_allclose(many.tau2, [f.tau2[0] for f in one], rtol=1e-9, atol=1e-12)
+        assert_allclose(many.estimate, [f.estimate[0] for f in one], rtol=1e-9)

@@ -85,7 +85,8 @@ def solve(t: Tables, method: str, f0: Fit) -> Array:
 
 def _solve(t: Tables, method: str, f0: Fit) -> Array:
     equation = EQUATION[method]
-    at_zero = equation(f0, t)
+    # Tables that share their variances share a side of the equation, too.
+    at_zero = Balance(*(np.broadcast_to(a, t.k.shape) for a in equation(f0, t)))
     tau2 = np.where((t.dof > 0) & np.isfinite(at_zero.left), 0.0, np.nan)
     rising = (at_zero.left > at_zero.right) & (tau2 == 0)
     if method not in LIKELIHOOD:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from metamiq.pooling import heterogeneity, tau2
 from metamiq.pooling.heterogeneity import Interval
-from metamiq.pooling.wls import Array, Tables, tables
+from metamiq.pooling.wls import Array, Tables
 
 
 def frozen_copy(a: Array) -> Array:
@@ -76,7 +76,17 @@ class UnivariateFit:
 
     def tables(self) -> Tables:
         """The arrays behind the fit, as the vectorised core takes them."""
-        return tables(self.source.yi, self.source.vi, self._design)
+        # As they were fitted, checked then: a study without events, say, has no yi of its own.
+        x = self._design
+        p = 1 if x is None else x.shape[1]
+        return Tables(
+            self.source.yi[None],
+            self.source.vi[None],
+            None,
+            None if x is None else x[None],
+            np.array([float(self.k)]),
+            p,
+        )
 
     @property
     def effects(self) -> pd.DataFrame:
