@@ -53,7 +53,7 @@ def pool(
     table = read_table(file)
     for note in table.attrs.get("notes", ()):
         say(f"note: {note}")
-    effects = _with_effects(table, measure)
+    effects = with_effects(table, measure)
     fit: Any
     if moderators:
         fit = meta_regression(effects, moderators, method=method, test=test, level=level)
@@ -81,7 +81,8 @@ def pool(
         say(f"written: {figure}")
 
 
-def _with_effects(table: pd.DataFrame, measure: str | None) -> pd.DataFrame:
+def with_effects(table: pd.DataFrame, measure: str | None) -> pd.DataFrame:
+    """The table with yi and vi, computed or its own; rows without an effect size are named and left out."""
     from metamiq.effects.measures import effect_sizes
     from metamiq.errors import DataError
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from metamiq.errors import DataError
 from metamiq.gaps import missing_numbers
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.question import DROPOUT_MEASURES, Answers, Attempt, CannotFit
+from metamiq.sensitivity.deletion import cumulative, leave_one_out
 from metamiq.tails import critical_value
 from metamiq.verdicts import Audit
 from metamiq.wording import count, fixed
@@ -66,7 +69,32 @@ def effects_table(answers: Answers) -> pd.DataFrame:
     ]
     table = answers.effects[columns].copy()
     table["doi"] = table["trial_id"].map(answers.ds.trials.set_index("trial_id")["doi"])
+    fit = answers.pooled
+    table["weight"] = np.nan if isinstance(fit, CannotFit) else 100.0 * fit.weights
     return table
+
+
+def deletions_table(answers: Answers) -> pd.DataFrame:
+    """The pooled mean without each trial in turn."""
+    return _series(answers, "without", leave_one_out)
+
+
+def cumulative_table(answers: Answers) -> pd.DataFrame:
+    """The pooled mean as trials were published."""
+    return _series(answers, "added", cumulative)
+
+
+def _series(answers: Answers, name: str, refits: Callable[[BoundedFit], pd.DataFrame]) -> pd.DataFrame:
+    fit = answers.pooled
+    columns = [name, "k", "estimate", "se", "ci_low", "ci_high", "tau2"]
+    try:
+        if isinstance(fit, CannotFit):
+            raise DataError(fit.reason)
+        table = refits(fit).reset_index()
+    except DataError:  # one trial, or a year that is not known
+        return pd.DataFrame(columns=columns)
+    labels = answers.effects.set_index("trial_id")["label"]
+    return table.assign(**{name: table[name].map(labels)})[[*columns, *table.columns.difference(columns)]]
 
 
 def _estimate_row(fit: Attempt, name: str) -> dict[str, Any]:
@@ -179,6 +207,8 @@ def tables(answers: Answers, audit: Audit) -> dict[str, pd.DataFrame]:
         "moderators": moderators_table(answers),
         "groups": groups_table(answers),
         "dropout": dropout_table(answers),
+        "leave_one_out": deletions_table(answers),
+        "cumulative": cumulative_table(answers),
         "verdicts": audit.to_frame(),
         "missing": missing_numbers(answers.ds),
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from metamiq import plots
+from metamiq.errors import DataError
 from metamiq.question import Answers, CannotFit
 
 if TYPE_CHECKING:
@@ -31,19 +33,26 @@ def first_question(answers: Answers) -> dict[str, str]:
     """Name of each figure and its SVG element; a figure whose analysis cannot be done is not there."""
     out: dict[str, str] = {}
 
-    def add(name: str, ax: Axes) -> None:
-        figure = ax.figure.figure
+    def add(name: str, draw: Callable[[], Axes]) -> None:
+        try:
+            figure = draw().figure.figure
+        except DataError:  # one row, or a year that is not known
+            return
         assert figure is not None
         out[name] = plots.svg_text(figure)
 
-    if not isinstance(answers.pooled, CannotFit):
-        add("forest", plots.forest(answers.pooled, reference=published_mean(answers), groups=ARMS))
-    if not isinstance(answers.disorder, CannotFit):
-        add("disorder", plots.group_means(answers.disorder))
-    if not isinstance(answers.dose, CannotFit):
-        add("dose", plots.bubble(answers.dose, "mi_sessions"))
-    if not isinstance(answers.era, CannotFit):
-        add("era", plots.group_means(answers.era))
+    pooled, disorder, dose, era = answers.pooled, answers.disorder, answers.dose, answers.era
+    published = published_mean(answers)
+    if not isinstance(pooled, CannotFit):
+        add("forest", lambda: plots.forest(pooled, reference=published, groups=ARMS))
+        add("leave_one_out", lambda: plots.leave_one_out(pooled, reference=published, groups=ARMS))
+        add("cumulative", lambda: plots.cumulative(pooled, reference=published, groups=ARMS))
+    if not isinstance(disorder, CannotFit):
+        add("disorder", lambda: plots.group_means(disorder, groups=ARMS))
+    if not isinstance(dose, CannotFit):
+        add("dose", lambda: plots.bubble(dose, "mi_sessions", axis_name="Number of MI sessions"))
+    if not isinstance(era, CannotFit):
+        add("era", lambda: plots.group_means(era, groups=ARMS))
     if "OR" in answers.dropout_pooled:
-        add("dropout", plots.forest(answers.dropout_pooled["OR"], groups=ARMS))
+        add("dropout", lambda: plots.forest(answers.dropout_pooled["OR"], groups=ARMS))
     return out

@@ -1,71 +1,16 @@
-"""The HTML page: one file, no network."""
+"""A document as one HTML page: one file, no network."""
 
 from __future__ import annotations
 
-import math
+import base64
+import hashlib
+import json
 import re
 from importlib import resources
 from typing import Any
+from urllib.parse import quote
 
-import pandas as pd
-
-import metamiq
-from metamiq.question import Answers
-from metamiq.report import content
-from metamiq.verdicts import Audit
-from metamiq.wording import fixed
-
-GLOSSARY = {
-    "MI": "Motivational interviewing: a way of talking that helps people find their own reasons to change.",
-    "CBT": "Cognitive behaviour therapy.",
-    "Hedges g": "Difference of two means in units of their standard deviation, corrected for small samples. Positive "
-    "here means that MI + CBT did better.",
-    "point": "A trial whose report gives an effect size, or the numbers for one.",
-    "bound": "A trial whose report gives only a verdict. 'Significant' puts g beyond the threshold of the test, "
-    "'not significant' within it; the arm sizes set the threshold.",
-    "tau2, I2": "How much the true effects of trials differ: their variance, and its share of all variation.",
-    "prediction interval": "Where the true effect of a new trial would lie.",
-    "profile-likelihood interval": "All values of the mean that the data do not contradict at the 5% level.",
-}
-_HEADINGS = {
-    "ci_high": "high",
-    "ci_low": "low",
-    "I2": "I2 %",
-    "k_bounds": "bounds",
-    "k_points": "points",
-    "mi_sessions": "MI sessions",
-    "n1i": "n MI",
-    "n2i": "n CBT",
-    "n_source": "arm sizes",
-    "p_value": "p",
-    "pi_high": "PI high",
-    "pi_low": "PI low",
-    "term_p": "p of the moderator",
-    "vi": "variance",
-    "yi": "g",
-    "yi_high": "bound high",
-    "yi_low": "bound low",
-}
-
-
-def cell(value: Any) -> str:
-    """A value as a reader wants to see it."""
-    if value is None or value is pd.NA:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        if math.isnan(value):
-            return ""
-        whole = math.isfinite(value) and value == int(value) and abs(value) >= 1
-        text = f"{value:.0f}" if whole else fixed(value, 3)
-        return text.replace("inf", "\N{INFINITY}").replace("-", "\N{MINUS SIGN}")
-    return str(value)
-
-
-def heading(name: str) -> str:
-    """A column name in words."""
-    return _HEADINGS.get(name, name.replace("_", " "))
+from metamiq.report.document import Document
 
 
 def inline_svg(svg: str, name: str) -> str:
@@ -75,47 +20,44 @@ def inline_svg(svg: str, name: str) -> str:
     return re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)
 
 
-def page(answers: Answers, audit: Audit, tables: dict[str, pd.DataFrame], figures: dict[str, str]) -> str:
-    """The report as HTML.
+def script_hash(script: str) -> str:
+    """The source expression that lets a content-security policy run this script and no other."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
 
-    Parameters
-    ----------
-    answers, audit
-        What was computed.
-    tables : dict
-        From `content.tables`.
-    figures : dict
-        Name to SVG element, from `figures.first_question`.
-    """
+
+def json_for_page(value: Any) -> str:
+    """JSON that cannot end the script element that it stands in."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def data_link(name: str, content: str) -> str:
+    """A file as the target of a link that downloads it."""
+    kind = "application/json" if name.endswith(".json") else "text/csv"
+    return f"data:{kind};charset=utf-8,{quote(content)}"
+
+
+def page(document: Document) -> str:
+    """The report as HTML. The script is allowed by its hash; nothing else can run or load."""
     import jinja2
     from markupsafe import Markup
 
-    template = resources.files("metamiq.report").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
+    folder = resources.files("metamiq.report").joinpath("templates")
+    files = {f.name: f.read_text(encoding="utf-8") for f in folder.iterdir() if f.is_file()}
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.DictLoader(files),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters["cell"] = cell
-    environment.filters["heading"] = heading
-    drawings = {name: Markup(inline_svg(svg, name)) for name, svg in figures.items()}
-    return environment.from_string(template).render(
-        question=content.QUESTION,
-        answer=content.answer(answers),
-        tables={name: _rows(table) for name, table in tables.items()},
-        verdicts=tables["verdicts"].to_dict(orient="records"),
-        figures=drawings,
-        glossary=GLOSSARY,
-        versions=versions(),
-        dataset=answers.ds.name,
+    environment.filters["drawing"] = lambda figure: Markup(inline_svg(figure.svg, figure.name))
+    environment.filters["json"] = lambda value: Markup(json_for_page(value))
+    environment.filters["data_link"] = data_link
+    script = files["report.js"]
+    return environment.get_template("report.html.j2").render(
+        document=document,
+        style=Markup(files["report.css"]),
+        script=Markup(script),
+        script_hash=script_hash(script),
     )
-
-
-def _rows(table: pd.DataFrame) -> dict[str, Any]:
-    return {"columns": list(table.columns), "rows": table.to_dict(orient="records")}
-
-
-def versions() -> dict[str, str]:
-    """Version of each program that the numbers depend on."""
-    from importlib.metadata import version
-
-    names = ("numpy", "scipy", "pandas", "matplotlib")
-    return {"metamiq": metamiq.__version__, **{name: version(name) for name in names}}

@@ -9,9 +9,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from metamiq.datasets import Dataset
-from metamiq.question import Answers
-from metamiq.report import content
-from metamiq.report.figures import first_question
+from metamiq.question import Answers, CannotFit
+from metamiq.report import content, what_if
+from metamiq.report.figures import first_question, published_mean
+from metamiq.report.first_question import document
+from metamiq.report.markdown import markdown
 from metamiq.report.page import page
 from metamiq.report.writing import csv_text, json_text, write_folder
 from metamiq.verdicts import Audit, audit
@@ -28,6 +30,31 @@ class Reproduction(NamedTuple):
     files: list[Path]
 
 
+class Parts(NamedTuple):
+    """What a document is put together from."""
+
+    answers: Answers
+    audit: Audit
+    tables: dict[str, pd.DataFrame]
+    figures: dict[str, str]
+    panel: what_if.WhatIf | CannotFit
+
+
+def assemble(ds: Dataset, progress: Callable[[str], None] = lambda message: None) -> Parts:
+    """Pool, test, audit, draw, and compute what other choices would give."""
+    progress("reading the evidence and pooling")
+    answers = Answers(ds)
+    progress("comparing with the published claims")
+    verdicts = audit(answers)
+    tables = content.tables(answers, verdicts)
+    progress("drawing")
+    figures = first_question(answers)
+    progress("computing what every choice of trials would give")
+    published = published_mean(answers)
+    panel = what_if.first_question(answers, published[1].removeprefix("published ") if published else "")
+    return Parts(answers, verdicts, tables, figures, panel)
+
+
 def reproduce(ds: Dataset, folder: Path, progress: Callable[[str], None] = lambda message: None) -> Reproduction:
     """Pool, test, audit, draw and report one dataset of trials of MI added to CBT.
 
@@ -36,7 +63,8 @@ def reproduce(ds: Dataset, folder: Path, progress: Callable[[str], None] = lambd
     ds : Dataset
         The evidence.
     folder : Path
-        Where report.html, results.json, the figures (SVG) and tables (CSV) go. Nothing is written unless all is ready.
+        Where report.html, report.md, results.json, the figures (SVG) and tables (CSV) go. Nothing is written unless
+        all is ready.
     progress : callable
         Told what is being done.
 
@@ -45,18 +73,14 @@ def reproduce(ds: Dataset, folder: Path, progress: Callable[[str], None] = lambd
     DataError
         If nothing can be pooled or the folder cannot be written.
     """
-    progress("reading the evidence and pooling")
-    answers = Answers(ds)
-    progress("comparing with the published claims")
-    verdicts = audit(answers)
-    tables = content.tables(answers, verdicts)
-    progress("drawing")
-    figures = first_question(answers)
+    parts = assemble(ds, progress)
     progress("writing the report")
+    whole = document(*parts)
     files: dict[str, str | bytes] = {
-        "report.html": page(answers, verdicts, tables, figures),
-        "results.json": json_text(content.results(answers, verdicts, tables)),
+        "report.html": page(whole),
+        "report.md": markdown(whole, {name: f"{name}.svg" for name in parts.figures}),
+        "results.json": json_text(whole.data),
     }
-    files |= {f"{name}.svg": XML + svg for name, svg in figures.items()}
-    files |= {f"tables/{name}.csv": csv_text(table) for name, table in tables.items()}
-    return Reproduction(answers, verdicts, tables, write_folder(folder, files))
+    files |= {f"{name}.svg": XML + svg for name, svg in parts.figures.items()}
+    files |= {f"tables/{name}.csv": csv_text(table) for name, table in parts.tables.items()}
+    return Reproduction(parts.answers, parts.audit, parts.tables, write_folder(folder, files))

@@ -58,6 +58,31 @@ def write_folder(folder: Path, files: dict[str, str | bytes]) -> list[Path]:
     return written
 
 
+def write_file(path: Path, text: str) -> None:
+    """Write one file, whole or not at all.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written.
+    """
+    path = path.expanduser()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode("utf-8"))
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(draft, 0o666 & ~mask)
+            os.replace(draft, path)
+        finally:
+            Path(draft).unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"The file {path} must be writable: {error.strerror}. Choose another --out.") from error
+
+
 def csv_text(table: pd.DataFrame) -> str:
     """A table as CSV with full precision, safe to open in a spreadsheet."""
     safe = table.copy()

@@ -1,0 +1,247 @@
+"""The report on MI added to CBT, as a document."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metamiq.question import Answers, CannotFit
+from metamiq.report import content, derivations, glossary, what_if
+from metamiq.report.document import (
+    Block,
+    Calculator,
+    Cell,
+    Document,
+    Downloads,
+    Explanations,
+    Figure,
+    Panel,
+    Section,
+    Terms,
+    Text,
+    Verdicts,
+    cell_text,
+    grid,
+)
+from metamiq.report.versions import versions
+from metamiq.report.writing import csv_text, json_text
+from metamiq.sensitivity.small_study import egger_test
+from metamiq.verdicts import Audit
+from metamiq.wording import fixed
+
+METHODS = (
+    "Hedges g with the exact small-sample correction; positive favours MI + CBT. One symptom result per trial at the "
+    "end of CBT, clinician-rated where both exist. Trials that report only a verdict enter as bounds on g: a two-sided "
+    "5% t test with these arm sizes says g beyond, or within, a threshold.",
+    "Points and bounds are pooled by maximum likelihood in a normal random-effects model, with profile-likelihood "
+    "intervals and likelihood-ratio tests (after Hedges & Olkin 1980 and Bushman & Wang 1996). With few trials such "
+    "intervals are somewhat too narrow. Moderators are tested one at a time under one common tau2.",
+    "Dropout is pooled by Mantel-Haenszel and, for comparison, by random effects (REML, normal intervals).",
+)
+
+
+def document(
+    answers: Answers,
+    audit: Audit,
+    tables: dict[str, pd.DataFrame],
+    figures: dict[str, str],
+    panel: what_if.WhatIf | CannotFit | None = None,
+) -> Document:
+    """Put together what was computed.
+
+    Parameters
+    ----------
+    answers, audit
+        What was computed.
+    tables : dict
+        From `content.tables`.
+    figures : dict
+        Name to SVG element, from `figures.first_question`.
+    panel : WhatIf or CannotFit, optional
+        From `what_if.first_question`; without it the page has no "what if".
+    """
+    explained = derivations.first_question(answers, audit)
+    known = {item.key for item in explained}
+    data = content.results(answers, audit, tables) | {
+        "methods": list(METHODS),
+        "glossary": glossary.first_question(),
+        "versions": versions(),
+        "derivations": {item.key: {"title": item.title, "text": item.text} for item in explained},
+    }
+    sections = [
+        Section("forest", "Forest plot", _drawn(figures, ("forest", _FOREST))),
+        Section("verdicts", "Does the published answer hold?", _verdicts(tables)),
+        *_what_if(panel),
+        Section("trials", "Trials and sources", _trials(tables, known)),
+        Section("moderators", "Moderators", _moderators(tables, figures)),
+        Section("dropout", "Dropout", _dropout(tables, figures)),
+        Section("sensitivity", "How far each choice moves it", _sensitivity(tables, figures)),
+        Section("small-study", "Small-study effects", _small_study(answers)),
+        Section("missing", "What is missing, and where to find it", _missing(tables)),
+        Section("derivations", "How each number came about", (Text(_OPEN), Explanations(explained))),
+        Section("calculator", "Calculator", (Text(_CALCULATOR), Calculator())),
+        Section("methods", "Methods", (*(Text(m) for m in METHODS), Text(_made(answers), soft=True))),
+        Section("words", "Words", (Terms(glossary.first_question()),)),
+        Section("downloads", "Data and results", _downloads(tables, data)),
+    ]
+    links = tuple(link for link in _EXPLAINED if link[0] in known)
+    return Document(content.QUESTION, tuple(content.answer(answers)), links, tuple(sections), data)
+
+
+_FOREST = (
+    "Filled squares are effect sizes, hatched bars are bounds: what a verdict says about g. The diamond is the pooled "
+    "mean with its interval, the bar below it where the effect in a new trial may lie."
+)
+_EXPLAINED = (("pooled", "pooled g, its interval and the weights"), ("tau2", "tau2, I2 and the prediction interval"))
+_OPEN = "Every underlined number of this page leads here."
+_CALCULATOR = "Hedges g from what a paper prints, step by step. Group 1 is the treatment, group 2 the comparison."
+
+
+def _drawn(figures: dict[str, str], *wanted: tuple[str, str]) -> tuple[Block, ...]:
+    return tuple(Figure(name, figures[name], caption) for name, caption in wanted if name in figures)
+
+
+def _verdicts(tables: dict[str, pd.DataFrame]) -> tuple[Block, ...]:
+    lead = Text(
+        "Marker & Norton (2018) pooled twelve trials. Their trial list could not be read; these verdicts compare their "
+        "claims with the evidence that could."
+    )
+    return lead, Verdicts(tuple(_record(r) for r in tables["verdicts"].to_dict(orient="records")))
+
+
+def _record(row: dict[Any, Any]) -> dict[str, Any]:
+    return {str(k): v for k, v in row.items()}
+
+
+def _what_if(panel: what_if.WhatIf | CannotFit | None) -> tuple[Section, ...]:
+    if panel is None:
+        return ()
+    if isinstance(panel, CannotFit):
+        return (Section("what-if", "What if", (Text(panel.reason),)),)
+    return (Section("what-if", "What if", (Panel(panel.payload(), what_if.describe(panel)),)),)
+
+
+def _trials(tables: dict[str, pd.DataFrame], known: set[str]) -> tuple[Block, ...]:
+    def trial(row: dict[str, Any]) -> Cell:
+        doi = cell_text(row["doi"])
+        return Cell(row["label"], href=f"https://doi.org/{doi}" if doi else "")
+
+    def effect(row: dict[str, Any]) -> Cell:
+        text = fixed(row["yi"]) if row["kind"] == "point" else f"{_end(row['yi_low'])} to {_end(row['yi_high'])}"
+        key = f"trial-{row['trial_id']}"
+        return Cell(text.replace("-", "\N{MINUS SIGN}"), True, why=key if key in known else "", source=_source(row))
+
+    def size(column: str) -> Any:
+        def made(row: dict[str, Any]) -> Cell:
+            text = cell_text(row[column])
+            if row["n_source"] == "reported":
+                return Cell(text, True)
+            mark = "*" if row["n_source"] == "assumed" else "\N{DAGGER}"
+            return Cell(f"{text}{mark}", True, source=cell_text(row["assumption"]) or f"{row['n_source']} arm sizes")
+
+        return made
+
+    effects = grid(
+        "effects",
+        tables["effects"],
+        "One row per usable trial. g of a point, or the bounds that a verdict leaves; * assumed and \N{DAGGER} derived "
+        "arm sizes. Hover over, tap or focus an underlined number for its source; open it for its steps.",
+        ["label", "disorder", "mi_sessions", "n1i", "n2i", "outcome", "report", "g", "weight"],
+        cells={
+            "label": trial,
+            "g": effect,
+            "n1i": size("n1i"),
+            "n2i": size("n2i"),
+            "weight": lambda r: (
+                Cell(fixed(r["weight"], 1), True, why="pooled") if r["weight"] == r["weight"] else Cell("")
+            ),
+        },
+        heads={"label": "trial", "report": "reported", "g": "g, or its bounds", "weight": "weight %"},
+    )
+    excluded = grid("excluded", tables["excluded"], "Not pooled, and why.", ["label", "role", "reason"])
+    return effects, excluded
+
+
+def _end(value: float) -> str:
+    return "\N{INFINITY}" if np.isposinf(value) else "-\N{INFINITY}" if np.isneginf(value) else fixed(value)
+
+
+def _source(row: dict[str, Any]) -> str:
+    parts = [f"Source: {cell_text(row['source']) or 'not stated'}, {row['label']}; {cell_text(row['certainty'])}."]
+    parts += [f"{cell_text(row['route'])[:1].upper()}{cell_text(row['route'])[1:]}."]
+    parts += [f"{x[:1].upper()}{x[1:].rstrip('.')}." for c in ("assumption", "note") if (x := cell_text(row[c]))]
+    return " ".join(parts)
+
+
+def _moderators(tables: dict[str, pd.DataFrame], figures: dict[str, str]) -> tuple[Block, ...]:
+    return (
+        *_drawn(
+            figures,
+            ("disorder", "Mean effect by disorder, one common tau2."),
+            ("dose", "Effect against the number of MI sessions."),
+            ("era", "Trials published by April 2018 against later ones."),
+        ),
+        grid("groups", tables["groups"], "Mean effect by disorder, one common tau2."),
+        grid(
+            "moderators",
+            tables["moderators"],
+            "Coefficients, profile-likelihood intervals and likelihood-ratio tests.",
+            ["moderator", "term", "estimate", "ci_low", "ci_high", "p_value", "term_p", "note"],
+            cells={"term": lambda r: Cell(re.sub(r"^.*\[T\.(.*)\]$", r"\1", cell_text(r["term"])))},
+        ),
+    )
+
+
+def _dropout(tables: dict[str, pd.DataFrame], figures: dict[str, str]) -> tuple[Block, ...]:
+    caption = "A ratio below 1, or a difference below 0, means less dropout with MI + CBT."
+    return (*_drawn(figures, ("dropout", "Odds ratios of dropout.")), grid("dropout", tables["dropout"], caption))
+
+
+def _sensitivity(tables: dict[str, pd.DataFrame], figures: dict[str, str]) -> tuple[Block, ...]:
+    out: list[Block] = [grid("estimates", tables["estimates"], "The pooled effect under each choice of trials.")]
+    out += _drawn(figures, ("leave_one_out", "The pooled mean without each trial in turn."))
+    if not tables["leave_one_out"].empty:
+        out.append(grid("leave_one_out", tables["leave_one_out"], "Leaving one out: the mean without this trial."))
+    out += _drawn(figures, ("cumulative", "The pooled mean as trials were published."))
+    return tuple(out)
+
+
+def _small_study(answers: Answers) -> tuple[Block, ...]:
+    fit = answers.points_only
+    if isinstance(fit, CannotFit):
+        return (Text(f"Small-study effects cannot be looked for. {fit.reason}"),)
+    why = (
+        "Funnel plots and their tests compare effect sizes with their standard errors; a verdict has neither. Here "
+        f"the effect sizes are {fit.k} and the bounds {len(answers.effects) - fit.k}."
+    )
+    try:
+        found = egger_test(fit)
+    except ValueError as error:
+        return (
+            Text(f"Small-study effects cannot be looked for in this evidence. {why} {error}"),
+            Text(
+                "That does not show that there are none: a literature in which small trials are published when they "
+                "are significant would look like this too."
+            ),
+        )
+    return (Text(why), *(Text(line) for line in found.summary().splitlines()))
+
+
+def _missing(tables: dict[str, pd.DataFrame]) -> tuple[Block, ...]:
+    columns = ["label", "disorder", "mi_sessions", "now", "lacks", "where"]
+    caption = "Candidate trials that are not effect sizes yet: each number found turns a bound into a point."
+    return (grid("missing", tables["missing"], caption, columns, heads={"label": "trial"}),)
+
+
+def _made(answers: Answers) -> str:
+    return f"Dataset {answers.ds.name}. " + ", ".join(f"{n} {v}" for n, v in versions().items()) + "."
+
+
+def _downloads(tables: dict[str, pd.DataFrame], data: dict[str, Any]) -> tuple[Block, ...]:
+    files = {f"{name}.csv": csv_text(table) for name, table in tables.items()}
+    return Text("Everything that this page shows, at full precision."), Downloads(
+        {"results.json": json_text(data), **files}
+    )

@@ -1,0 +1,230 @@
+"""The report on any study table, as a document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from metamiq import plots
+from metamiq.errors import ConvergenceError, DataError
+from metamiq.pooling.records import PooledEffect
+from metamiq.question import CannotFit
+from metamiq.report import derivations, glossary, what_if
+from metamiq.report.content import json_value
+from metamiq.report.document import (
+    Block,
+    Calculator,
+    Cell,
+    Document,
+    Downloads,
+    Explanations,
+    Figure,
+    Panel,
+    Section,
+    Terms,
+    Text,
+    grid,
+)
+from metamiq.report.versions import versions
+from metamiq.report.writing import csv_text, json_text
+from metamiq.sensitivity.deletion import cumulative, leave_one_out
+from metamiq.sensitivity.pet_peese import pet_peese
+from metamiq.sensitivity.small_study import begg_test, egger_test
+from metamiq.sensitivity.trim_and_fill import trim_and_fill
+from metamiq.tails import critical_value
+from metamiq.wording import fixed, p_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_CAUTION = (
+    "Small studies may differ from large ones for reasons other than publication: these methods look for a pattern and "
+    "cannot say where it comes from."
+)
+_RATIOS = {"OR": "odds ratio", "RR": "risk ratio", "ROM": "ratio of means", "PETO": "odds ratio", "IRR": "rate ratio"}
+
+
+def document(fit: PooledEffect, name: str, groups: tuple[str, str] = ("group 1", "group 2")) -> Document:
+    """Put together the report on a pooled study table.
+
+    Parameters
+    ----------
+    fit : PooledEffect
+        From `random_effects`.
+    name : str
+        What the table is called.
+    groups : tuple of str
+        Names of group 1 and group 2; a positive effect means more in group 1.
+    """
+    measure = fit.measure
+    tables = _tables(fit)
+    figures = _figures(fit, groups)
+    explained = derivations.study_table(fit, measure)
+    known = {item.key for item in explained}
+    panel = what_if.study_table(fit, groups, "g" if measure == "SMD" else "mean")
+    answer, methods = _answer(fit, name), _methods(fit)
+    small = _small_study(fit)
+    data = {
+        "title": _title(name),
+        "answer": answer,
+        "pooled": {str(k): json_value(v) for k, v in fit.to_frame().iloc[0].to_dict().items()}
+        | {c: json_value(getattr(fit, c)) for c in ("k", "n_studies", "tau2", "I2", "method", "test", "level")},
+        "measure": measure,
+        "tables": {
+            key: [{str(k): json_value(v) for k, v in row.items()} for row in table.to_dict(orient="records")]
+            for key, table in tables.items()
+        },
+        "small_study": small,
+        "methods": methods,
+        "glossary": glossary.GENERAL,
+        "versions": versions(),
+        "derivations": {item.key: {"title": item.title, "text": item.text} for item in explained},
+    }
+    if isinstance(panel, CannotFit):
+        asked: tuple[Block, ...] = (Text(panel.reason),)
+    else:
+        asked = (Panel(panel.payload(), what_if.describe(panel)),)
+    sections = [
+        Section("forest", "Forest plot", _drawn(figures, ("forest", "Effect sizes, their mean and its intervals."))),
+        Section("what-if", "What if", asked),
+        Section("studies", "Studies", (_studies(tables["effects"], known),)),
+        Section("sensitivity", "How far each study moves it", _sensitivity(tables, figures)),
+        Section(
+            "small-study",
+            "Small-study effects",
+            (*_drawn(figures, ("funnel", "Effects against their standard errors.")), *(Text(t) for t in small)),
+        ),
+        Section("derivations", "How each number came about", (Explanations(explained),)),
+        Section("calculator", "Calculator", (Text("Hedges g from what a paper prints, step by step."), Calculator())),
+        Section(
+            "methods",
+            "Methods",
+            (*(Text(m) for m in methods), Text(", ".join(f"{n} {v}" for n, v in versions().items()), soft=True)),
+        ),
+        Section("words", "Words", (Terms(glossary.GENERAL),)),
+        Section(
+            "downloads",
+            "Data and results",
+            (Downloads({"results.json": json_text(data), **{f"{k}.csv": csv_text(t) for k, t in tables.items()}}),),
+        ),
+    ]
+    return Document(_title(name), tuple(answer), (("pooled", "the mean"),), tuple(sections), data)
+
+
+def _title(name: str) -> str:
+    return f"{name}: a random-effects meta-analysis"
+
+
+def _answer(fit: PooledEffect, name: str) -> list[str]:
+    percent = f"{100 * fit.level:g}%"
+    interval = f"{percent} interval {fixed(fit.ci_low)} to {fixed(fit.ci_high)}"
+    pooled = f"{fixed(fit.estimate)} ({interval}; {p_text(fit.p_value)})"
+    first = f"The mean of {fit.k} effect sizes from {fit.n_studies} studies is {pooled}."
+    if fit.measure in _RATIOS:
+        low, middle, high = (fixed(float(np.exp(x))) for x in (fit.ci_low, fit.estimate, fit.ci_high))
+        first += f" As {_RATIOS[fit.measure]}: {middle} ({low} to {high})."
+    if np.isnan(fit.tau2):
+        second = "With one effect size nothing can be said about how studies differ."
+    else:
+        second = f"Studies differ with tau2 = {fixed(fit.tau2, 3)} (I2 = {fit.I2:.0f}%)"
+        if np.isfinite(fit.pi_low):
+            second += f"; in a new one the true effect may lie between {fixed(fit.pi_low)} and {fixed(fit.pi_high)}"
+        second += "."
+    return [first, second, f"Measure: {fit.measure or 'as in yi'}. Estimator {fit.method}, test {fit.test}."]
+
+
+def _methods(fit: PooledEffect) -> list[str]:
+    tests = {
+        "knha": "Knapp-Hartung intervals",
+        "z": "normal intervals",
+        "t": "t intervals",
+        "adhoc": "Knapp-Hartung intervals, never narrower than normal ones",
+    }
+    return [
+        f"Effect sizes ({fit.measure or 'as given in yi and vi'}) were pooled in a random-effects model, tau2 by "
+        f"{fit.method}, with {tests[fit.test]} at {100 * fit.level:g}%. A prediction interval says where the effect of "
+        "a new study would lie."
+    ]
+
+
+def _tables(fit: PooledEffect) -> dict[str, pd.DataFrame]:
+    effects = pd.DataFrame(fit.effects).reset_index(drop=True)
+    half = float(critical_value(fit.level)) * np.sqrt(fit.source.vi)
+    effects = effects.assign(
+        row=[str(x) for x in fit.source.labels()],
+        ci_low=fit.source.yi - half,
+        ci_high=fit.source.yi + half,
+        weight=100.0 * fit.weights,
+    )
+    out = {"effects": effects}
+    for key, name, refits in (("leave_one_out", "without", leave_one_out), ("cumulative", "added", cumulative)):
+        try:
+            table = refits(fit).reset_index()
+        except DataError:  # one study, or no year
+            continue
+        columns = [name, "k", "estimate", "ci_low", "ci_high", "tau2", "I2"]
+        out[key] = table[[c for c in columns if c in table]]
+    return out
+
+
+def _figures(fit: PooledEffect, groups: tuple[str, str]) -> dict[str, str]:
+    out: dict[str, str] = {}
+
+    def add(name: str, draw: Callable[[], Axes]) -> None:
+        try:
+            figure = draw().figure.figure
+        except DataError:
+            return
+        assert figure is not None
+        out[name] = plots.svg_text(figure)
+
+    add("forest", lambda: plots.forest(fit, groups=groups))
+    if fit.k > 1:
+        add("leave_one_out", lambda: plots.leave_one_out(fit, groups=groups))
+        add("funnel", lambda: plots.funnel(fit))
+    if "year" in fit.effects:
+        add("cumulative", lambda: plots.cumulative(fit, groups=groups))
+    return out
+
+
+def _drawn(figures: dict[str, str], *wanted: tuple[str, str]) -> tuple[Block, ...]:
+    return tuple(Figure(name, figures[name], caption) for name, caption in wanted if name in figures)
+
+
+def _studies(effects: pd.DataFrame, known: set[str]) -> Block:
+    numbered = effects.assign(place=range(len(effects)))
+
+    def effect(row: dict[str, Any]) -> Cell:
+        key = f"row-{row['place']}"
+        return Cell(fixed(row["yi"], 3).replace("-", "\N{MINUS SIGN}"), True, why=key if key in known else "")
+
+    return grid(
+        "effects",
+        numbered,
+        "Effect size, sampling variance, interval and weight of each row.",
+        ["row", "yi", "vi", "ci_low", "ci_high", "weight"],
+        cells={"yi": effect, "weight": lambda r: Cell(fixed(r["weight"], 1), True, why="pooled")},
+        heads={"row": "study", "yi": "effect", "weight": "weight %"},
+    )
+
+
+def _sensitivity(tables: dict[str, pd.DataFrame], figures: dict[str, str]) -> tuple[Block, ...]:
+    out: list[Block] = list(_drawn(figures, ("leave_one_out", "The mean without each study in turn.")))
+    if "leave_one_out" in tables:
+        out.append(grid("leave_one_out", tables["leave_one_out"], "Leaving one out: the mean without this study."))
+    out += _drawn(figures, ("cumulative", "The mean as studies were published."))
+    return tuple(out)
+
+
+def _small_study(fit: PooledEffect) -> list[str]:
+    out = [_CAUTION]
+    tests: tuple[Callable[[PooledEffect], Any], ...] = (egger_test, begg_test, trim_and_fill, pet_peese)
+    for test in tests:
+        try:
+            out.append(" ".join(str(test(fit).summary()).split("\n")))
+        except (ValueError, ConvergenceError) as error:
+            out.append(str(error))
+    return list(dict.fromkeys(out))
