@@ -177,8 +177,8 @@ class CountsEffect(PooledEffect):
                 return int(frame.loc[self.included, column].nunique())
         return self.k
 
-    def _tables(self) -> Tables:
-        # Rows whose own effect is undefined have no part in the typical variance.
+    def tables(self) -> Tables:
+        """The studies' own effects; those whose effect is undefined have no part in the typical variance."""
         rows = np.isfinite(self.source.yi) & np.isfinite(self.source.vi)
         return Tables(
             self.source.yi[None, rows], self.source.vi[None, rows], None, None, np.array([float(rows.sum())]), 1
