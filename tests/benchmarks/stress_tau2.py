@@ -1,4 +1,4 @@
-"""Do REML and ML ever stop at a worse likelihood than a fine grid finds? Invented tables, most of them made to be hard.
+"""Do REML and ML ever stop at a worse likelihood than a fine grid finds? Invented tables.
 
     python tests/benchmarks/stress_tau2.py [--tables 20000] [--seed 1]
 
