@@ -46,7 +46,8 @@ def new_trial(dataset: str, trial: str | None, form: str, out: Path | None) -> N
         raise DataError(f"The template must be a new file, but {target} exists. Choose another --out.") from None
     except OSError as error:
         raise DataError(f"{target} must be writable, but the system says {error.strerror!r}. Choose --out.") from None
-    say(f"written: {target} (fill in the column value; then: metamiq add {target})")
+    place = "" if dataset == _BUNDLED else f" --dataset {dataset}"
+    say(f"written: {target} (fill in the column value; then: metamiq add {target}{place})")
 
 
 @click.command()
@@ -70,8 +71,12 @@ def todo(dataset: str, as_json: bool) -> None:
         click.echo(json_text({"dataset": dataset, "trials": rows}), nl=False)
         return
     columns = {"label": "trial", "now": "now", "n1i": "n MI", "n2i": "n CBT", "width_now": "width",
-               "width_expected": "expected", "narrower": "narrower %"}  # fmt: skip
-    terminal.show_table(table, columns, "Width of the pooled 95% interval now, and expected if the trial were a point")
+               "width_expected": "as a point", "narrower": "narrower %"}  # fmt: skip
+    terminal.show_table(
+        table,
+        columns,
+        "What is known now, and how wide the pooled 95% interval is and would be if the trial were a point",
+    )
     for row in table.to_dict(orient="records"):
         if row["where"] or row["why_not"]:
             click.echo(f"{row['label']}: {row['where'] or row['why_not']}")
@@ -253,52 +258,3 @@ def reconcile(a: str, b: str, dataset: str | None, decide: Path | None, out: Pat
             files["agreed.csv"] = found.agreed_csv()
         say(f"written: {len(write_folder(out, files))} files in {out}")
     return EXIT_DISAGREES if found.undecided else 0
-
-
-@click.command()
-@click.argument("dataset", default=_BUNDLED)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; by default DATASET.zip.")
-@guarded
-def bundle(dataset: str, out: Path | None) -> None:
-    """Pack DATASET with its answer in one zip file, ready for a repository such as OSF or Zenodo.
-
-    \b
-    Example:
-      metamiq bundle mi_cbt_anxiety --out answer.zip
-
-    Data, data dictionary, settings, results, figure, checksums and licence; `metamiq verify` checks it.
-    """
-    from metamiq.living.bundle import bundle as pack
-    from metamiq.report.writing import write_folder
-
-    ds = open_dataset(dataset)
-    target = out or Path(f"{ds.name}.zip")
-    write_folder(target.parent, {target.name: pack(ds)})
-    say(f"written: {target}")
-
-
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@_JSON
-@guarded
-def verify(file: Path, as_json: bool) -> int:
-    """Check the bundle FILE: its checksums, and every number computed again.
-
-    \b
-    Example:
-      metamiq verify answer.zip
-
-    Exit code 1: a file or a digit differs; each is listed.
-    """
-    from metamiq.living.bundle import verify as compare
-    from metamiq.report import content
-    from metamiq.report.writing import json_text
-
-    found = compare(file)
-    if as_json:
-        rows = [{str(k): content.json_value(v) for k, v in r.items()} for r in found.faults.to_dict(orient="records")]
-        shown = {"files": found.n_files, "values": found.n_values, "faults": rows, "other_versions": found.versions}
-        click.echo(json_text({**shown, "agrees": found.agrees}), nl=False)
-    else:
-        click.echo(found.summary())
-    return 0 if found.agrees else EXIT_DISAGREES
