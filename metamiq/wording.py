@@ -19,15 +19,16 @@ def fixed(value: float, digits: int = 2) -> str:
     return text.removeprefix("-") if float(text) == 0 else text
 
 
-def p_text(p: float) -> str:
-    """A p-value with three decimals, or that it is below 0.001.
+def p_text(p: float, digits: int = 3) -> str:
+    """A p-value with a fixed number of decimals, or that it is below the smallest that they can show.
 
     Examples
     --------
-    >>> p_text(0.0478), p_text(1e-9)
-    ('p = 0.048', 'p < 0.001')
+    >>> p_text(0.0478), p_text(1e-9), p_text(1e-9, 4)
+    ('p = 0.048', 'p < 0.001', 'p < 0.0001')
     """
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    smallest = 10.0**-digits
+    return f"p < {smallest:.{digits}f}" if p < smallest else f"p = {p:.{digits}f}"
 
 
 def count(n: int, noun: str) -> str:

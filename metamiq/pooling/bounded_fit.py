@@ -20,6 +20,7 @@ from metamiq.pooling.heterogeneity import Interval, h2_from_tau2, i2_from_tau2
 from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.wls import Array, fit, tables
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
+from metamiq.wording import p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -368,7 +369,7 @@ class BoundedFit:
             ci, pi = self.ci(), self.pi()
             lines += [
                 f"mean {self.estimate:.4f}, {percent} profile-likelihood CI {ci.low:.4f} to {ci.high:.4f}, "
-                f"likelihood-ratio p = {self.p_value:.4f}",
+                f"likelihood-ratio {p_text(self.p_value, 4)}",
                 f"{percent} prediction interval {pi.low:.4f} to {pi.high:.4f}",
             ]
         else:
@@ -376,7 +377,7 @@ class BoundedFit:
             lines.append(table.to_string(float_format=lambda x: f"{x:.4f}"))
             for term, row in self.term_tests.iterrows():
                 chi2 = f"chi2({row['dof']:.0f}) = {row['statistic']:.3f}"
-                lines.append(f"{term}: likelihood-ratio {chi2}, p = {row['p_value']:.4f}")
+                lines.append(f"{term}: likelihood-ratio {chi2}, {p_text(row['p_value'], 4)}")
             for factor, reference in self.design.reference_levels.items():
                 lines.append(f"{factor}: compared with {reference}")
         lines.append(f"tau2 = {self.tau2:.4f} (tau = {np.sqrt(self.tau2):.4f}), I2 = {self.I2:.1f}%")

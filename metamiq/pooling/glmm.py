@@ -25,6 +25,7 @@ from metamiq.pooling.count_tables import (
 )
 from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.univariate_fit import frozen_copy
+from metamiq.wording import p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -80,7 +81,7 @@ class BinomialNormalEffect(CountsEffect):
             f"{100 * self.level:g}% prediction interval {pi.low:.4f} to {pi.high:.4f}",
             f"tau2 = {self.tau2:.4f} (tau = {np.sqrt(self.tau2):.4f}), I2 = {self.I2:.1f}%, H2 = {self.H2:.2f}",
             f"likelihood-ratio test of one odds ratio chi2({self.lrt.dof}) = {self.lrt.statistic:.3f}, "
-            f"p = {self.lrt.p_value:.4f}",
+            f"{p_text(self.lrt.p_value, 4)}",
         ]
         return "\n".join([*lines, *self._ratio_line()])
 

@@ -19,6 +19,7 @@ from metamiq.pooling.robust import RobustFit, WaldTest, coefficient_table, wald_
 from metamiq.pooling.sandwich import WorkingModel
 from metamiq.pooling.univariate_fit import Source, frozen_copy
 from metamiq.tails import chi2_sf, critical_value, f_sf
+from metamiq.wording import p_text
 
 
 def working_covariance(structure: str, model: ClusteredModel, sigma2: tuple[float, float]) -> BlockCovariance:
@@ -343,12 +344,12 @@ class MultilevelFit:
         else:
             t = self._omnibus()
             letter = f"QM({t.dof1})" if np.isinf(t.dof2) else f"F({t.dof1}, {t.dof2:.2f})"
-            lines.append(f"moderators: {letter} = {t.statistic:.3f}, p = {t.p_value:.4f}")
+            lines.append(f"moderators: {letter} = {t.statistic:.3f}, {p_text(t.p_value, 4)}")
         between, within = self.I2_by_level
         lines.append(f"between clusters: sigma2 = {self.sigma2_values[0]:.4f}, I2 = {between:.1f}%")
         if self.structure != "ce":
             lines.append(f"within clusters: sigma2 = {self.sigma2_values[1]:.4f}, I2 = {within:.1f}%")
-            lines.append(f"QE({self.QE_df}) = {self.QE:.3f}, p = {self.QE_p:.4f}, log-likelihood {self.loglik:.4f}")
+            lines.append(f"QE({self.QE_df}) = {self.QE:.3f}, {p_text(self.QE_p, 4)}, log-likelihood {self.loglik:.4f}")
         if self.design is not None:
             lines += [f"{factor}: compared with {level}" for factor, level in self.design.reference_levels.items()]
         if self.omitted:

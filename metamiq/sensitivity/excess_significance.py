@@ -11,6 +11,7 @@ from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
+from metamiq.wording import p_text
 
 TESTS = ("binom", "chi2", "exact")
 
@@ -41,7 +42,7 @@ class ExcessSignificance:
             [
                 f"Excess significance ({self.test}): {self.observed} of {self.k} results significant, "
                 f"{self.expected:.2f} expected for a true effect of {self.theta:.4f} (tau2 = {self.tau2:.4f}), "
-                f"p = {self.p_value:.4f}",
+                f"{p_text(self.p_value, 4)}",
                 *readable.lines(self.cautions),
             ]
         )

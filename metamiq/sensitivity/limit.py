@@ -13,6 +13,7 @@ from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.wls import Array, fixed_effect_fit, tables
 from metamiq.sensitivity import readable
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
+from metamiq.wording import p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -76,9 +77,9 @@ class LimitMetaAnalysis:
             [
                 f"Limit meta-analysis: k = {self.k}, tau2 = {self.tau2:.4f}, mean of the fit {self.mean:.4f}",
                 f"adjusted mean {self.estimate:.4f}, SE {self.se:.4f}, {100 * self.level:g}% CI {ci.low:.4f} to "
-                f"{ci.high:.4f}, p = {self.p_value:.4f}",
-                f"small-study effect: Q = {self.Q_small:.3f} on 1, p = {self.Q_small_p:.4f}; what is left: Q = "
-                f"{self.Q_residual:.3f} on {self.k - 2}, p = {self.Q_residual_p:.4f}; G2 = {self.G2:.1f}%",
+                f"{ci.high:.4f}, {p_text(self.p_value, 4)}",
+                f"small-study effect: Q = {self.Q_small:.3f} on 1, {p_text(self.Q_small_p, 4)}; what is left: Q = "
+                f"{self.Q_residual:.3f} on {self.k - 2}, {p_text(self.Q_residual_p, 4)}; G2 = {self.G2:.1f}%",
                 *readable.lines(self.cautions),
             ]
         )

@@ -19,6 +19,7 @@ from metamiq.sensitivity.normal_pieces import interval
 from metamiq.sensitivity.selection_likelihood import selection_likelihood
 from metamiq.sensitivity.weight_functions import Normaliser, NoSelection
 from metamiq.tails import chi2_sf
+from metamiq.wording import p_text
 
 
 class Truncated:
@@ -86,7 +87,8 @@ class PUniformStar:
             [
                 f"p-uniform*: k = {self.k}, {self.k_significant} significant in the favoured direction",
                 f"mean {self.estimate:.4f}, {100 * self.level:g}% CI {ci.low:.4f} to {ci.high:.4f}, "
-                f"z = {self.statistic:.3f}, p = {self.p_value:.4f}; tau2 = {self.tau2:.4f} (p = {self.tau2_p:.4f})",
+                f"z = {self.statistic:.3f}, {p_text(self.p_value, 4)}; tau2 = {self.tau2:.4f} "
+                f"({p_text(self.tau2_p, 4)})",
                 *readable.lines(self.cautions),
             ]
         )

@@ -14,6 +14,7 @@ from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.p_uniform import p_uniform_star
+from metamiq.wording import p_text
 
 __all__ = ["PCurve", "p_curve", "p_uniform_star"]
 
@@ -79,10 +80,10 @@ class PCurve:
             [
                 f"p-curve: {self.k_significant} of {self.k} results significant, {self.half.k} of them with p < 0.025: "
                 f"{verdict}",
-                f"right skew: full p = {self.full.right_p:.4f}, half p = {self.half.right_p:.4f}, binomial p = "
-                f"{self.binomial_p:.4f}",
-                f"flatter than 33% power: full p = {self.full.flat_p:.4f}, half p = {self.half.flat_p:.4f}, binomial "
-                f"p = {self.flat_binomial_p:.4f}",
+                f"right skew: full {p_text(self.full.right_p, 4)}, half {p_text(self.half.right_p, 4)}, "
+                f"binomial {p_text(self.binomial_p, 4)}",
+                f"flatter than 33% power: full {p_text(self.full.flat_p, 4)}, half {p_text(self.half.flat_p, 4)}, "
+                f"binomial {p_text(self.flat_binomial_p, 4)}",
                 f"average power {100 * self.power:.0f}% (90% CI {100 * low:.0f}% to {100 * high:.0f}%)",
                 *readable.lines(self.cautions),
             ]

@@ -11,6 +11,7 @@ from metamiq.pooling.records import PooledEffect
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.small_study import RegressionTest, egger_test
 from metamiq.tails import two_sided_p
+from metamiq.wording import p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -125,7 +126,7 @@ class PetPeese:
             mark = " <- by the conditional rule" if name == self.chosen else ""
             out.append(
                 f"{name:5s} {one.estimate:.4f}, SE {one.se:.4f}, {100 * self.level:g}% CI {ci.low:.4f} to "
-                f"{ci.high:.4f}, p = {one.p_value:.4f}; small-study effect p = {one.bias_p:.4f}{mark}"
+                f"{ci.high:.4f}, {p_text(one.p_value, 4)}; small-study effect {p_text(one.bias_p, 4)}{mark}"
             )
         return "\n".join([*out, *readable.lines(self.cautions)])
 

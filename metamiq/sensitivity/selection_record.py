@@ -16,6 +16,7 @@ from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.weight_functions import WeightFunction
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
+from metamiq.wording import p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -152,7 +153,7 @@ class SelectionModel:
             ci = self.ci()
             out.append(
                 f"adjusted mean {self.estimate:.4f}, SE {self.se:.4f}, {100 * self.level:g}% CI {ci.low:.4f} to "
-                f"{ci.high:.4f}, p = {self.p_value:.4f}"
+                f"{ci.high:.4f}, {p_text(self.p_value, 4)}"
             )
         else:
             out.append(self.coefficients.to_string(float_format=lambda x: f"{x:.4f}"))
@@ -162,5 +163,5 @@ class SelectionModel:
             both = zip(self.delta, self.delta_se, strict=True)
             out.append("delta " + ", ".join(f"{d:.4f} (SE {e:.4f})" for d, e in both))
         if self.free:
-            out.append(f"likelihood ratio of no selection {self.lrt:.3f} on {self.free}, p = {self.lrt_p:.4f}")
+            out.append(f"likelihood ratio of no selection {self.lrt:.3f} on {self.free}, {p_text(self.lrt_p, 4)}")
         return "\n".join([*out, *readable.lines(self.cautions)])

@@ -14,6 +14,7 @@ from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.wls import Array, tables
 from metamiq.sensitivity import readable
 from metamiq.tails import critical_value, two_sided_p
+from metamiq.wording import p_text
 
 # What each predictor is, and whether its value in an endlessly large study is 0.
 PREDICTORS = {"sei": True, "vi": True, "ni": False, "ninv": True, "sqrtni": False, "sqrtninv": True}
@@ -67,7 +68,7 @@ class RegressionTest:
         out = [
             f"{self.name} ({model}, predictor {self.predictor}): k = {self.k}",
             f"coefficient {self.intercept:.4f}, SE {self.se:.4f}, {100 * self.level:g}% CI {ci.low:.4f} to "
-            f"{ci.high:.4f}, {letter} = {self.statistic:.3f}, p = {self.p_value:.4f}",
+            f"{ci.high:.4f}, {letter} = {self.statistic:.3f}, {p_text(self.p_value, 4)}",
         ]
         if np.isfinite(self.limit):
             low, high = self.limit_ci()
@@ -88,7 +89,7 @@ class RankTest:
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""
         how = "exact" if self.exact else "normal approximation"
-        line = f"Begg and Mazumdar's rank test: k = {self.k}, Kendall's tau = {self.tau:.4f}, p = {self.p_value:.4f}"
+        line = f"Begg and Mazumdar's rank test: k = {self.k}, Kendall's tau = {self.tau:.4f}, {p_text(self.p_value, 4)}"
         return "\n".join([f"{line} ({how})", *readable.lines(self.cautions)])
 
 

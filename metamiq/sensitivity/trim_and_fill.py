@@ -17,6 +17,7 @@ from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.wls import Array, tables
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.small_study import egger_test
+from metamiq.wording import p_text
 
 # The model that trims, and the model that pools the filled table; None: the fit's own.
 MODELS: dict[str, tuple[str | None, str | None]] = {
@@ -76,7 +77,7 @@ class TrimAndFill:
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""
         percent = f"{100 * self.fit.level:g}%"
-        p = "" if np.isnan(self.k0_p) else f", p = {self.k0_p:.4f} for none"
+        p = "" if np.isnan(self.k0_p) else f", {p_text(self.k0_p, 4)} for none"
         return "\n".join(
             [
                 f"Trim and fill ({self.estimator}, model {self.model}): {self.k0} studies (SE {self.k0_se:.2f}{p}) "
