@@ -98,7 +98,9 @@ class Derivation:
         """Aligned lines of Unicode text, at most `width` characters wide wherever a formula has a place to break."""
         lines = textwrap.wrap(self.title, width)
         if self.given:
-            lines += _hanging("given  ", ", ".join(g.text() for g in self.given), width)
+            # A no-break space keeps "n₁ = 8" together until the lines are made.
+            together = ", ".join(g.text().replace(" ", "\u00a0") for g in self.given)
+            lines += [line.replace("\u00a0", " ") for line in _hanging("given  ", together, width)]
         if self.table is not None:
             lines += ["", *_columns(self.table)]
         for i, step in enumerate(self.steps, start=1):

@@ -27,6 +27,11 @@ class EffectSizes(NamedTuple):
     yi: Any
     vi: Any
 
+    def __repr__(self) -> str:
+        if np.ndim(self.yi) == 0 and np.ndim(self.vi) == 0:
+            return f"EffectSizes(yi={float(self.yi)!r}, vi={float(self.vi)!r})"
+        return f"EffectSizes(yi={self.yi!r}, vi={self.vi!r})"
+
 
 class Fault(NamedTuple):
     """One value that breaks a rule: where it is (position in the flattened input), the rule, what came."""
