@@ -160,6 +160,10 @@ def effect_sizes(frame: pd.DataFrame, measure: str, **options: Any) -> pd.DataFr
     if measure not in MEASURES:
         known = ", ".join(repr(code) for code in sorted(MEASURES))
         raise ValueError(f"measure must be one of {known}, not {measure!r}.")
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(
+            f"effect_sizes takes a table (DataFrame), not a {type(frame).__name__}. Of a dataset take .trials."
+        )
     spec = MEASURES[measure]
     _check_options(measure, spec, options)
     counts = spec.columns == _TWO_COUNTS

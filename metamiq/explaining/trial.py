@@ -61,8 +61,10 @@ def explain_trial(ds: Dataset, name: str, *, level: float = 0.95) -> Derivation:
             raise DataError(f"Trial {name!r} gives nothing to pool: {reasons[name].rstrip('.')}.{more}")
         result = chosen[name]
     else:
-        known = ", ".join(sorted(trials))
-        raise DataError(f"There is no trial or result {name!r}. The trials are {known}.")
+        raise DataError(
+            f"There is no trial or result {name!r}. The trials are {', '.join(sorted(trials))}. For another dataset or "
+            "a study table, name it."
+        )
     if why := unusable(result):
         raise DataError(f"Result {name!r} gives nothing to pool: {why}.")
     trial_id, result_id = text(result, "trial_id"), text(result, "result_id")
@@ -200,7 +202,7 @@ def explain_study(frame: pd.DataFrame, name: str, measure: str | None = None, *,
         keys: list[str] = next(
             (list(frame[c].astype(str).unique()) for c in ("trial_id", "study", "label") if c in frame), []
         )
-        known = ", ".join(keys[:12]) + (", ..." if len(keys) > 12 else "")
+        known = ", ".join(keys[:30]) + (", ..." if len(keys) > 30 else "")
         raise DataError(f"There is no row {name!r}. The rows are {known}.")
     if len(found) > 1:
         raise DataError(f"{name!r} names {len(found)} rows. Use a trial_id, or cut the table to one row.")

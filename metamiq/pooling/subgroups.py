@@ -13,6 +13,7 @@ from metamiq.pooling.records import PooledEffect, check_columns
 from metamiq.pooling.regression import meta_regression
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.tails import chi2_sf
+from metamiq.wording import p_text
 
 _COLUMNS = ("k", "n_studies", "estimate", "se", "ci_low", "ci_high", "p_value", "tau2", "I2", "Q", "Q_p")
 
@@ -43,7 +44,7 @@ class Subgroups:
         lines = [
             f"Subgroups by {self.by}, {kind}",
             self.table.to_string(float_format=lambda x: f"{x:.4f}"),
-            f"between subgroups: Q({self.Q_df:g}) = {self.Q_between:.3f}, p = {self.Q_p:.4f}",
+            f"between subgroups: Q({self.Q_df:g}) = {self.Q_between:.3f}, {p_text(self.Q_p, 4)}",
         ]
         if self.single:
             lines.append(
@@ -102,7 +103,11 @@ def subgroups(
     >>> print(f"Q = {sub.Q_between:.2f}, p = {sub.Q_p:.4f}")
     Q = 7.99, p = 0.0047
     """
-    check_columns(effects, ("yi", "vi", by))
+    check_columns(effects)
+    if by not in effects.columns:
+        raise DataError(
+            f"by must be a column of the table, but {by!r} is not among {', '.join(sorted(map(str, effects.columns)))}."
+        )
     known = effects[by].notna().to_numpy()
     label = next((c for c in ("study", "trial_id", "label") if c in effects), None)
     omitted = tuple(str(effects[label].iloc[i]) if label else f"row {i + 1}" for i in np.flatnonzero(~known))
