@@ -311,7 +311,7 @@ def which(ci: tuple[str, str] | None, level: float, as_json: bool, **given: str 
 @click.option("--seed", type=int, help="The same seed gives the same exercise.")
 @click.option("--kind", type=click.Choice(["SMD", "t", "PPC_PRE"]), help="Kind of exercise; any by default.")
 @click.option("--answer", metavar="X", help="Answer at once, without being asked.")
-@click.option("--solution", is_flag=True, help="Show the steps to the answer.")
+@click.option("--solution", is_flag=True, help="Show the steps to the answer; without --answer, at once.")
 @guarded
 def quiz(seed: int | None, kind: str | None, answer: str | None, solution: bool) -> int | None:
     """An exercise from published numbers; a wrong answer is told its likely slip.
@@ -328,6 +328,9 @@ def quiz(seed: int | None, kind: str | None, answer: str | None, solution: bool)
         raise ValueError("--answer needs --seed, so that the question is the same one.")
     task = exercise(seed, kind)
     click.echo(f"{task.question}\n({task.source})")
+    if solution and answer is None:
+        click.echo("\n" + task.solution.to_text())
+        return None
     if answer is None:
         answer = str(click.prompt("Your answer", type=str, err=True))
     verdict = task.check(answer)
