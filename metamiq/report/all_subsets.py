@@ -133,10 +133,10 @@ class _Grid:
         with np.errstate(all="ignore"):
             common_se = float(np.sqrt(-1.0 / derivatives(fit.rows, theta).h[0, 0, 0]))
         narrowest = min(se for se in (fit.se, common_se, 0.25) if np.isfinite(se))
-        self.du = min(0.5 * narrowest / self.scale, 0.15)
+        self.du = min(0.6 * narrowest / self.scale, 0.15)
         self.n = int(np.ceil(np.arcsinh(_REACH / self.scale) / self.du))
         self.mean = self.at(np.arange(2 * self.n + 1.0))
-        self.dw = 0.2
+        self.dw = 0.3
         self.tau_scale = max(2 * narrowest, 0.1)
         self.steps = int(np.ceil(np.arcsinh(3.0 / self.tau_scale) / self.dw)) + 1
         self.tau = self.tau_at(np.arange(self.steps, dtype=float))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from metamiq.question import Answers, CannotFit
 from metamiq.report import content, derivations, glossary, what_if
+from metamiq.report.choices import ChoicesFound
 from metamiq.report.document import (
     Block,
     Calculator,
@@ -49,6 +50,7 @@ def document(
     tables: dict[str, pd.DataFrame],
     figures: dict[str, str],
     panel: what_if.WhatIf | CannotFit | None = None,
+    choices: ChoicesFound | CannotFit | None = None,
 ) -> Document:
     """Put together what was computed.
 
@@ -62,6 +64,8 @@ def document(
         Name to SVG element, from `figures.first_question`.
     panel : WhatIf or CannotFit, optional
         From `what_if.first_question`; without it the page has no "what if".
+    choices : ChoicesFound or CannotFit, optional
+        From `choices.choices_of`; without it the page has no section on all choices at once.
     """
     explained = derivations.first_question(answers, audit)
     known = {item.key for item in explained}
@@ -79,6 +83,7 @@ def document(
         Section("moderators", "Moderators", _moderators(tables, figures)),
         Section("dropout", "Dropout", _dropout(tables, figures)),
         Section("sensitivity", "How far each choice moves it", _sensitivity(tables, figures)),
+        *_choices(choices),
         Section("small-study", "Small-study effects", _small_study(answers)),
         Section("missing", "What is missing, and where to find it", _missing(tables)),
         Section("derivations", "How each number came about", (Text(_OPEN), Explanations(explained))),
@@ -207,6 +212,35 @@ def _sensitivity(tables: dict[str, pd.DataFrame], figures: dict[str, str]) -> tu
         out.append(grid("leave_one_out", tables["leave_one_out"], "Leaving one out: the mean without this trial."))
     out += _drawn(figures, ("cumulative", "The pooled mean as trials were published."))
     return tuple(out)
+
+
+def _choices(found: ChoicesFound | CannotFit | None) -> tuple[Section, ...]:
+    if found is None:
+        return ()
+    if isinstance(found, CannotFit):
+        return (Section("choices", "All choices at once", (Text(found.reason),)),)
+    blocks: list[Block] = [
+        Text(
+            "Every defensible choice that the dataset's folder declares, crossed with every other. No single one of "
+            "these analyses is the right one; their spread is what the choices are worth."
+        ),
+        *(Text(line) for line in found.summary),
+        Figure(
+            "choices",
+            found.svg,
+            f"{found.drawn} of {found.fitted:,} specifications, evenly spaced in the order of their estimates, above "
+            "the choices that move the answer most.",
+        ),
+        grid(
+            "choices",
+            found.moves,
+            "Which choice moves the answer most: share of the variance of the estimates between its options, and the "
+            "options with the lowest and the highest mean.",
+            heads={"eta2": "share %", "lowest": "lowest mean", "highest": "highest mean"},
+        ),
+        grid("options", found.options, "What the specifications of each option come to."),
+    ]
+    return (Section("choices", "All choices at once", tuple(blocks)),)
 
 
 def _small_study(answers: Answers) -> tuple[Block, ...]:

@@ -11,11 +11,12 @@ import pandas as pd
 from metamiq.datasets import Dataset
 from metamiq.question import Answers, CannotFit
 from metamiq.report import content, what_if
+from metamiq.report.choices import ChoicesFound, choices_of
 from metamiq.report.figures import first_question, published_mean
 from metamiq.report.first_question import document
 from metamiq.report.markdown import markdown
 from metamiq.report.page import page
-from metamiq.report.writing import csv_text, json_text, write_folder
+from metamiq.report.writing import csv_text, json_text, refuse_a_file, write_folder
 from metamiq.verdicts import Audit, audit
 
 XML = '<?xml version="1.0" encoding="utf-8"?>\n'
@@ -38,6 +39,7 @@ class Parts(NamedTuple):
     tables: dict[str, pd.DataFrame]
     figures: dict[str, str]
     panel: what_if.WhatIf | CannotFit
+    choices: ChoicesFound | CannotFit
 
 
 def assemble(ds: Dataset, progress: Callable[[str], None] = lambda message: None) -> Parts:
@@ -51,8 +53,14 @@ def assemble(ds: Dataset, progress: Callable[[str], None] = lambda message: None
     figures = first_question(answers)
     progress("computing what every choice of trials would give")
     published = published_mean(answers)
-    panel = what_if.first_question(answers, published[1].removeprefix("published ") if published else "")
-    return Parts(answers, verdicts, tables, figures, panel)
+    printed = published[1].removeprefix("published ") if published else ""
+    panel = what_if.first_question(answers, printed)
+    progress("running all choices at once")
+    choices = choices_of(ds, printed)
+    if not isinstance(choices, CannotFit):
+        figures["choices"] = choices.svg
+        tables |= {"choices": choices.moves, "options": choices.options}
+    return Parts(answers, verdicts, tables, figures, panel, choices)
 
 
 def reproduce(ds: Dataset, folder: Path, progress: Callable[[str], None] = lambda message: None) -> Reproduction:
@@ -73,6 +81,7 @@ def reproduce(ds: Dataset, folder: Path, progress: Callable[[str], None] = lambd
     DataError
         If nothing can be pooled or the folder cannot be written.
     """
+    refuse_a_file(folder)  # before the work, not after it
     parts = assemble(ds, progress)
     progress("writing the report")
     whole = document(*parts)

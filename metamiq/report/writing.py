@@ -17,6 +17,13 @@ from metamiq.errors import DataError
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
+def refuse_a_file(folder: Path) -> None:
+    """Raise DataError where the output folder is a file."""
+    folder = folder.expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"The output folder must be a folder, but {folder} is a file. Choose another --out.")
+
+
 def write_folder(folder: Path, files: dict[str, str | bytes]) -> list[Path]:
     """Write `files` (relative name to content) into `folder`; on any failure the folder stays as it was.
 
@@ -28,10 +35,9 @@ def write_folder(folder: Path, files: dict[str, str | bytes]) -> list[Path]:
         If the folder cannot be written.
     """
     folder = folder.expanduser()
+    refuse_a_file(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists() and not folder.is_dir():
-            raise DataError(f"The output folder must be a folder, but {folder} is a file. Choose another --out.")
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise DataError(

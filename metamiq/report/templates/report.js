@@ -203,7 +203,7 @@ function element(name, text, attributes) {
     history.replaceState(null, "", address(read()));
   }
 
-  if (!data.published) panel.querySelector(".claim").remove();
+  if (!data.published) panel.querySelector(".claim").hidden = true;
   panel.querySelector("[data-number=estimate]").previousElementSibling.textContent = `pooled ${data.symbol}`;
   form.addEventListener("change", changed);
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -226,7 +226,6 @@ function element(name, text, attributes) {
   }
   addEventListener("hashchange", follow);
   panel.hidden = false;
-  form.reset();
   show();
   follow();
 })();

@@ -1,0 +1,84 @@
+"""`metamiq report`: a page, Markdown or JSON of a dataset or of any study table."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+import metamiq as mm
+from metamiq.cli import main
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner()
+    return lambda *args: runner.invoke(main, ["report", *args], catch_exceptions=False)
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "made_up.csv"
+    path.write_text("study,year,yi,vi\na,2001,0.1,0.04\nb,2003,0.5,0.02\nc,2002,0.9,0.05\n", encoding="utf-8")
+    return str(path)
+
+
+def test_a_table_gives_one_page(run, table, tmp_path):
+    result = run(table, "--groups", "treated", "control")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "written: report.html" in result.stderr
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    fit = mm.random_effects(yi=[0.1, 0.5, 0.9], vi=[0.04, 0.02, 0.05])
+    assert f"The mean of 3 effect sizes from 3 studies is {fit.estimate:.2f}" in page
+    assert '"favours":["treated","control"]' in page
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["made_up.csv", "report.html"]
+
+
+def test_the_ending_of_the_file_says_the_format(run, table, tmp_path):
+    run(table, "--out", "a.md")
+    run(table, "--out", "a.json")
+    assert (tmp_path / "a.md").read_text(encoding="utf-8").startswith("# made\\_up: a random-effects meta-analysis")
+    data = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert data["pooled"]["k"] == 3
+    assert [row["added"] for row in data["tables"]["cumulative"]] == ["a", "c", "b"]
+    again = run(table, "--out", "-", "--format", "json")
+    assert again.stdout == (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+def test_a_bundled_table_needs_its_measure(run):
+    result = run("normand1999", "--out", "-", "--format", "md")
+    assert result.exit_code == 2
+    assert "--measure must say what to compute" in result.stderr
+    assert "Hedges" in run("normand1999", "--measure", "SMD", "--out", "-", "--format", "md").stdout
+
+
+@pytest.mark.parametrize("rows", ["x,0.1,0.04\n", "x,0.1,0.04\ny,0.3,0.03\n", "x,0.1,0.04\nx,0.3,0.03\nz,1,0.1\n"])
+def test_few_or_repeated_rows_are_no_obstacle(run, tmp_path, rows):
+    (tmp_path / "few.csv").write_text("study,yi,vi\n" + rows, encoding="utf-8")
+    for kind in ("html", "md", "json"):
+        result = run("few.csv", "--out", f"few.{kind}")
+        assert result.exit_code == 0, result.stderr
+
+
+def test_names_from_a_table_cannot_become_markup(run, tmp_path):
+    evil = '<script>alert(1)</script>,0.1,0.04\n"a|b",0.5,0.02\n</script><b>,0.2,0.03\n[x](http://y),1,0.1\n'
+    (tmp_path / "evil.csv").write_text("study,yi,vi\n" + evil, encoding="utf-8")
+    assert run("evil.csv", "--out", "evil.html").exit_code == 0
+    page = (tmp_path / "evil.html").read_text(encoding="utf-8")
+    assert page.count("<script>") == page.count("</script>") - 1 == 1
+    assert "&lt;script&gt;alert(1)" in page
+    text = run("evil.csv", "--out", "-", "--format", "md").stdout
+    prose = "\n".join(line for line in text.splitlines() if not line.startswith("    "))
+    assert "<script>" not in prose
+    assert "[x](http" not in prose
+
+
+def test_what_cannot_be_reported_is_one_sentence(run, tmp_path):
+    assert run("absent.csv").exit_code == 2
+    assert run("nothing").exit_code == 2
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "ok.csv").write_text("study,yi,vi\nx,0.1,0.04\ny,0.3,0.03\n", encoding="utf-8")
+    result = run("ok.csv", "--out", "taken/x.html/y.html")
+    assert result.exit_code == 0  # folders on the way are made
+    result = run("ok.csv", "--format", "pdf")
+    assert result.exit_code == 2
