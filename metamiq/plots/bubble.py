@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from metamiq.errors import DataError
 from metamiq.plots import canvas, style
 from metamiq.plots.alt_text import alt_text
-from metamiq.plots.effect_table import RowFit, effect_table
+from metamiq.plots.effect_table import RowFit, drawn_from_fit, effect_table
 from metamiq.plots.footer import footer_lines, has_moderators
 from metamiq.plots.forest_rows import numbers
 from metamiq.plots.row_drawing import axis_limits
@@ -115,9 +115,17 @@ def _typical(column: pd.Series, reference: str | None) -> Any:
     return column.dropna().astype(str).min()
 
 
+def _only_moderator(fit: RowFit) -> str:
+    design = None if isinstance(fit, PooledEffect) else fit.design
+    names = [] if design is None else sorted(str(v) for v in design.spec.required_variables)
+    if len(names) != 1:
+        raise ValueError(f"moderator must say which column to draw; the model has {', '.join(names) or 'none'}.")
+    return names[0]
+
+
 def bubble(
     fit: RowFit,
-    moderator: str,
+    moderator: str | None = None,
     *,
     ax: Axes | None = None,
     at: Mapping[str, Any] | None = None,
@@ -133,8 +141,8 @@ def bubble(
     ----------
     fit : MetaRegression, BoundedFit or PooledEffect
         A model of the moderator; one without moderators draws its one mean.
-    moderator : str
-        Numeric column of the effects table.
+    moderator : str, optional
+        Numeric column of the effects table; by default the only one of the model.
     ax : Axes, optional
         Where to draw; new ones by default.
     at : mapping, optional
@@ -158,9 +166,12 @@ def bubble(
     >>> from metamiq.pooling.regression import meta_regression
     >>> es = pd.DataFrame({"yi": [0.1, 0.5, 0.9, 0.2, 0.6], "vi": [0.04, 0.02, 0.05, 0.03, 0.02],
     ...                    "dose": [1, 2, 4, 1, 3]})
-    >>> bubble(meta_regression(es, "dose"), "dose").get_xlabel()
+    >>> bubble(meta_regression(es, "dose")).get_xlabel()
     'dose'
     """
+    drawn_from_fit(fit, "A bubble plot")
+    if moderator is None:
+        moderator = _only_moderator(fit)
     rows, line = bubble_rows(fit, moderator, level), bubble_line(fit, moderator, at, level)
     scale = Scale(fit.measure)
     own, ax = ax is None, canvas.start(ax)

@@ -13,11 +13,12 @@ from scipy import special
 from metamiq.errors import DataError
 from metamiq.plots import canvas, style
 from metamiq.plots.alt_text import alt_text
-from metamiq.plots.effect_table import effect_table
+from metamiq.plots.effect_table import drawn_from_fit, effect_table
 from metamiq.plots.footer import footer_lines
 from metamiq.plots.forest_rows import numbers, row_labels
 from metamiq.plots.funnel import one_mean
 from metamiq.plots.scale import Scale
+from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.wls import Array
 
@@ -42,6 +43,10 @@ def baujat_rows(fit: PooledEffect) -> pd.DataFrame:
     [[1.111, 0.556], [1.111, 0.556], [4.444, 2.222]]
     """
     one_mean(fit, "Baujat plot")
+    if isinstance(fit, BoundedFit):
+        raise DataError(
+            "A Baujat plot needs an effect size for every row, but the fit has bounds. See plots.influence."
+        )
     if fit.k < 2:
         raise DataError("A Baujat plot needs at least two rows, but the fit has one.")
     yi, w = _weights(fit)
@@ -77,6 +82,7 @@ def baujat(fit: PooledEffect, *, ax: Axes | None = None, most: int = 6) -> Axes:
     >>> baujat(random_effects(yi=[0.1, 0.5, 0.9, 0.2], vi=[0.04, 0.02, 0.05, 0.03])).get_xlabel()
     'Part of the heterogeneity, Q'
     """
+    drawn_from_fit(fit, "A Baujat plot")
     rows = baujat_rows(fit)
     own, ax = ax is None, canvas.start(ax)
     canvas.label_axes(ax, "Part of the heterogeneity, Q", "Squared change of the mean when left out, in its variance")
@@ -220,6 +226,8 @@ def labbe(fit: PooledEffect, *, ax: Axes | None = None, groups: tuple[str, str] 
     >>> labbe(fixed_effect(es), groups=("MI + CBT", "CBT")).get_xlabel()
     'Risk in CBT'
     """
+    drawn_from_fit(fit, "A L'Abbé plot")
+    one_mean(fit, "L'Abbé plot")
     rows, scale = labbe_rows(fit), Scale(fit.measure)
     groups = fit.effects.attrs.get("groups", ("group 1", "group 2")) if groups is None else groups
     own, ax = ax is None, canvas.start(ax, 4.8, 4.8)

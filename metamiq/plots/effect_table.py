@@ -13,6 +13,15 @@ from metamiq.pooling.regression_fit import MetaRegression
 RowFit = PooledEffect | BoundedFit | MetaRegression
 
 
+def drawn_from_fit(fit: object, what: str) -> None:
+    """Raise ValueError when a table is given where a fit belongs."""
+    if isinstance(fit, pd.DataFrame):
+        raise ValueError(
+            f"{what} is drawn from a fit, not from a table. Fit the table first, with metamiq.random_effects or "
+            "random_effects_bounded."
+        )
+
+
 def effect_table(fit: RowFit) -> pd.DataFrame:
     """One row per effect, in input order.
 

@@ -14,7 +14,7 @@ from metamiq.effects.correction import small_sample_correction
 from metamiq.errors import DataError
 from metamiq.plots import canvas, style
 from metamiq.plots.alt_text import alt_text
-from metamiq.plots.effect_table import RowFit, effect_table
+from metamiq.plots.effect_table import RowFit, drawn_from_fit, effect_table
 from metamiq.plots.footer import footer_lines, has_moderators
 from metamiq.plots.funnel import one_mean
 from metamiq.plots.row_drawing import axis_limits
@@ -75,6 +75,7 @@ def orchard(fit: PooledEffect | BoundedFit | Subgroups, *, ax: Axes | None = Non
     >>> [t.get_text() for t in ax.get_yticklabels()]
     ['All (k = 4)']
     """
+    drawn_from_fit(fit, "An orchard plot")
     trunks = orchard_rows(fit, level)
     fits: list[PooledEffect | BoundedFit]
     fits = list(fit.fits.values()) if isinstance(fit, Subgroups) else [fit]
@@ -220,6 +221,7 @@ def albatross(
     >>> albatross(fixed_effect(es)).get_ylabel()
     'Participants in both arms (log scale)'
     """
+    drawn_from_fit(fit, "An albatross plot")
     rows = albatross_rows(fit)
     groups = fit.effects.attrs.get("groups", ("group 1", "group 2")) if groups is None else groups
     own, ax = ax is None, canvas.start(ax)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from metamiq.errors import DataError
 from metamiq.plots.alt_text import alt_text
+from metamiq.plots.effect_table import drawn_from_fit
 from metamiq.plots.footer import footer_lines
 from metamiq.plots.forest_rows import Fit, Mean, effects_of, forest_rows, level_of, measure_of
 from metamiq.plots.row_drawing import draw_rows
@@ -76,6 +77,7 @@ def forest(
     >>> print(ax.get_label().split(".")[0])
     Forest plot of 3 effects
     """
+    drawn_from_fit(fit, "A forest plot")
     effects, measure = effects_of(fit), measure_of(fit)
     headers = dict(columns) if isinstance(columns, Mapping) else {c: c.replace("_", " ") for c in columns}
     rows = _with_columns(forest_rows(fit, level, sort_by=sort_by, also=also), effects, list(headers))

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from metamiq.errors import DataError
 from metamiq.plots import canvas, style
 from metamiq.plots.alt_text import alt_text
-from metamiq.plots.effect_table import effect_table
+from metamiq.plots.effect_table import drawn_from_fit, effect_table
 from metamiq.plots.footer import footer_lines, has_moderators
 from metamiq.plots.scale import Scale
 from metamiq.pooling.bounded_fit import BoundedFit
@@ -78,6 +78,7 @@ def funnel(
     >>> ax.get_ylabel()
     'Standard error'
     """
+    drawn_from_fit(fit, "A funnel plot")
     one_mean(fit, "funnel plot")
     rows, scale = effect_table(fit), Scale(fit.measure)
     added = pd.DataFrame({"yi": [], "vi": []}) if filled is None else filled
@@ -177,6 +178,7 @@ def radial(fit: PooledEffect | BoundedFit, *, ax: Axes | None = None, level: flo
     >>> radial(fixed_effect(yi=[0.1, 0.6], vi=[0.04, 0.01])).get_xlabel()
     '1 / standard error'
     """
+    drawn_from_fit(fit, "A radial plot")
     rows, scale = radial_rows(fit), Scale(fit.measure)
     own, ax = ax is None, canvas.start(ax)
     z = float(critical_value(level))

@@ -11,8 +11,12 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
 from metamiq.errors import DataError
 from metamiq.plots import canvas, style
+from metamiq.plots.effect_table import RowFit
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import FONT, number
+from metamiq.pooling.bounded_fit import BoundedFit
+from metamiq.pooling.records import PooledEffect
+from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.wls import Array
 
 _INFLUENCE = {
@@ -38,7 +42,7 @@ def _need(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
 
 
 def gosh(
-    subsets: pd.DataFrame,
+    subsets: PooledEffect | BoundedFit | pd.DataFrame,
     *,
     ax: Axes | None = None,
     measure: str | None = None,
@@ -50,13 +54,13 @@ def gosh(
 
     Parameters
     ----------
-    subsets : DataFrame
-        One row per subset with `estimate` and the column `y`, as `metamiq.subsets` returns it; with `highlight` also
-        `members`, whose bit i says that row i is in.
+    subsets : PooledEffect, BoundedFit or DataFrame
+        A fit, whose subsets are then fitted by `metamiq.subsets`; or what that returned: one row per subset with
+        `estimate` and the column `y`; with `highlight` also `members`, whose bit i says that row i is in.
     ax : Axes, optional
         Where to draw; new ones by default.
     measure : str, optional
-        Effect measure; ratios get a log axis.
+        Effect measure; ratios get a log axis. That of the fit by default.
     y : str
         Column for the vertical axis: "I2" or "tau2".
     highlight : int, optional
@@ -78,6 +82,13 @@ def gosh(
     >>> gosh(table).get_ylabel()
     'I² (percent)'
     """
+    if isinstance(subsets, MetaRegression):
+        raise DataError("A GOSH plot needs one mean, but the model has moderators. Draw it for a fit without them.")
+    if not isinstance(subsets, pd.DataFrame):
+        from metamiq.sensitivity.subsets import subsets as fit_subsets
+
+        measure = subsets.measure if measure is None else measure
+        subsets = fit_subsets(subsets)
     _need(subsets, ["estimate", y, *(["members"] if highlight is not None else [])], "A GOSH plot")
     used = subsets[np.isfinite(subsets["estimate"]) & np.isfinite(subsets[y])]
     if used.empty:
@@ -111,14 +122,14 @@ def gosh(
     return canvas.finish(ax, own, lines)
 
 
-def influence(table: pd.DataFrame, *, ax: Axes | None = None, columns: Sequence[str] | None = None) -> Axes:
+def influence(table: RowFit | pd.DataFrame, *, ax: Axes | None = None, columns: Sequence[str] | None = None) -> Axes:
     """Influence statistics side by side, one line per row of the fit; the largest of each is a red square.
 
     Parameters
     ----------
-    table : DataFrame
-        One row per row of the fit, named by the index, as `metamiq.influence` returns it: any of `rstudent dffits
-        cook_d cov_r tau2_del Q_del hat weight`.
+    table : PooledEffect, BoundedFit, MetaRegression or DataFrame
+        A fit, or what `metamiq.influence` returned for it: one row per row of the fit, named by the index, with any
+        of `rstudent dffits cook_d cov_r tau2_del Q_del hat weight`.
     ax : Axes, optional
         Where to draw; the panels are its children (``ax.child_axes``). New ones by default.
     columns : sequence of str, optional
@@ -139,6 +150,10 @@ def influence(table: pd.DataFrame, *, ax: Axes | None = None, columns: Sequence[
     >>> len(influence(table).child_axes)
     2
     """
+    if not isinstance(table, pd.DataFrame):
+        from metamiq.sensitivity.influence import influence as influence_of
+
+        table = influence_of(table)
     names = [c for c in _INFLUENCE if c in table] if columns is None else list(columns)
     _need(table, names or list(_INFLUENCE), "An influence plot")
     labels = [style.wrap(x, 34).split("\n")[0] for x in table.index]
