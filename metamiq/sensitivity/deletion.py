@@ -10,6 +10,7 @@ from metamiq.errors import DataError
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
+from metamiq.sensitivity import readable
 from metamiq.sensitivity.bounded_refits import bounded_table
 from metamiq.sensitivity.refits import CELLS, refit, table
 
@@ -41,6 +42,7 @@ def leave_one_out(fit: PooledEffect | MetaRegression | BoundedFit) -> pd.DataFra
     >>> print(leave_one_out(fit)["estimate"].round(3).tolist())
     [0.512, 0.387, 0.295, 0.492]
     """
+    readable.not_a_table(fit, "Leaving one out")
     if fit.k < 2:
         raise DataError("Leaving one out needs at least two rows, but the fit has one.")
     if isinstance(fit, BoundedFit):
@@ -93,6 +95,7 @@ def cumulative(fit: PooledEffect | BoundedFit, by: str = "year", *, ascending: b
     >>> cumulative(random_effects(es), by="year").index.tolist()
     ['b', 'c', 'a']
     """
+    readable.not_a_table(fit, "A cumulative analysis")
     effects = fit.effects
     labels = list(fit.labels) if isinstance(fit, BoundedFit) else fit.source.labels()
     if by == "precision" and by not in effects:

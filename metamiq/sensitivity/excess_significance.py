@@ -102,7 +102,7 @@ def excess_significance(
     """
     if test not in TESTS:
         raise ValueError(f"test must be one of {', '.join(map(repr, TESTS))}, not {test!r}.")
-    rows = readable.rows_of(fit, "The test of excess significance", at_least=2)
+    rows = readable.one_mean_of(fit, "The test of excess significance", at_least=2)
     theta = fit.estimate if theta is None else float(theta)
     tau2 = (0.0 if np.isnan(fit.tau2) else fit.tau2) if tau2 is None else float(tau2)
     if not (np.isfinite(theta) and np.isfinite(tau2) and tau2 >= 0):

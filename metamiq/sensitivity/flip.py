@@ -13,6 +13,7 @@ from metamiq.errors import DataError
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.wls import Array
+from metamiq.sensitivity import readable
 from metamiq.sensitivity.bounded_refits import bounded_refits
 from metamiq.sensitivity.influence import side
 from metamiq.sensitivity.refits import CELLS, Bools, refit
@@ -97,6 +98,7 @@ def flip_set(fit: PooledEffect | BoundedFit, *, null: float = 0.0, largest: int 
     The 95% interval of all 4 rows lies above 0. Leaving out row 2 would change that (0.36, -0.13 to 0.86), and so would
     2 other sets of this size.
     """
+    readable.not_a_table(fit, "flip_set")
     if getattr(fit, "design", None) is not None:
         raise DataError("flip_set needs one mean, but this fit has moderators. Fit it without them.")
     if fit.k < 3:

@@ -20,6 +20,7 @@ from metamiq.pooling.bounded_likelihood import derivatives
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.wls import Array, fit_tau2, tables
+from metamiq.sensitivity import readable
 from metamiq.sensitivity.bounded_refits import bounded_refits
 from metamiq.sensitivity.deletion import leave_one_out
 from metamiq.sensitivity.refits import CELLS, Bools, refit
@@ -90,6 +91,7 @@ def influence(fit: PooledEffect | MetaRegression | BoundedFit) -> pd.DataFrame:
     row 3      2.13    0.49   21.78
     row 4     -0.66    0.20   25.92
     """
+    readable.not_a_table(fit, "Influence")
     if fit.k < 2:
         raise DataError("Influence needs at least two rows, but the fit has one.")
     return _of_bounded(fit) if isinstance(fit, BoundedFit) else _of_points(fit)

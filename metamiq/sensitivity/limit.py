@@ -124,7 +124,7 @@ def limit_meta_analysis(fit: PooledEffect, *, level: float | None = None) -> Lim
     >>> print(f"{fit.estimate:.3f} -> {limit.estimate:.3f} ({limit.ci_low:.3f} to {limit.ci_high:.3f})")
     0.307 -> 0.089 (-0.181 to 0.359)
     """
-    rows = readable.rows_of(fit, "Limit meta-analysis")
+    rows = readable.one_mean_of(fit, "Limit meta-analysis")
     yi, vi = rows
     if np.ptp(vi) <= 1e-10 * vi.max():
         raise DataError(

@@ -138,7 +138,7 @@ def p_uniform_star(fit: PooledEffect, *, level: float | None = None, alternative
     >>> print(f"{result.estimate:.3f} ({result.ci_low:.3f} to {result.ci_high:.3f}), tau2 = {result.tau2:.3f}")
     0.297 (0.057 to 0.587), tau2 = 0.015
     """
-    rows = readable.rows_of(fit, "p-uniform*")
+    rows = readable.one_mean_of(fit, "p-uniform*")
     if alternative not in (None, "greater", "less"):
         raise ValueError(f"alternative must be 'greater' or 'less', not {alternative!r}.")
     side = readable.direction(fit.estimate) if alternative is None else 1 if alternative == "greater" else -1

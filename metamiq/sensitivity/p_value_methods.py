@@ -125,7 +125,7 @@ def p_curve(fit: PooledEffect) -> PCurve:
     >>> print(f"{curve.k_significant} significant, right skew p = {curve.full.right_p:.4f}, power {curve.power:.2f}")
     4 significant, right skew p = 0.0044, power 0.68
     """
-    rows = readable.rows_of(fit, "A p-curve", at_least=1)
+    rows = readable.one_mean_of(fit, "A p-curve", at_least=1)
     side = readable.direction(fit.estimate)
     z_all = side * rows.yi / rows.sei
     z = np.sort(z_all[z_all > CRITICAL])

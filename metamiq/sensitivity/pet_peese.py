@@ -170,7 +170,7 @@ def pet_peese(fit: PooledEffect, *, model: str = "classical", level: float | Non
     >>> print(f"{result.chosen}: {result.estimate:.3f} ({result.ci_low:.3f} to {result.ci_high:.3f})")
     PET: -0.218 (-0.378 to -0.057)
     """
-    rows = readable.rows_of(fit, "PET-PEESE")
+    rows = readable.one_mean_of(fit, "PET-PEESE")
     level = fit.level if level is None else level
     pet = Precise(regression=egger_test(fit, predictor="sei", model=model, level=level))
     peese = Precise(regression=egger_test(fit, predictor="vi", model=model, level=level))

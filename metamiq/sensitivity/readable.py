@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
@@ -32,6 +33,23 @@ class Rows(NamedTuple):
     def sei(self) -> Array:
         """Standard errors."""
         return np.asarray(np.sqrt(self.vi))
+
+
+def not_a_table(fit: object, method: str) -> None:
+    """Raise ValueError when a table is given where a fit belongs."""
+    if isinstance(fit, pd.DataFrame):
+        raise ValueError(
+            f"{method} needs a fit, not a table. Fit the table first, with metamiq.random_effects or "
+            "random_effects_bounded."
+        )
+
+
+def one_mean_of(fit: object, method: str, at_least: int = 3) -> Rows:
+    """The effect sizes of a fit without moderators; raises as `rows_of`, and DataError when there are moderators."""
+    rows = rows_of(fit, method, at_least)
+    if isinstance(fit, MetaRegression):
+        raise DataError(f"{method} needs one mean, but the model has moderators. Fit it with metamiq.random_effects.")
+    return rows
 
 
 def rows_of(fit: object, method: str, at_least: int = 3) -> Rows:
