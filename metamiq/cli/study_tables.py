@@ -113,13 +113,20 @@ def with_effects(table: pd.DataFrame, measure: str | None) -> pd.DataFrame:
 @click.command()
 @guarded
 def datasets() -> None:
-    """List the bundled datasets.
+    """List the bundled datasets: name, rows, what it is about.
 
     \b
     Example:
       metamiq datasets
     """
+    import json
+
     from metamiq.datasets import available_datasets, load_dataset
 
-    for name in available_datasets():
-        click.echo(repr(load_dataset(name)))
+    names = available_datasets()
+    wide = max(map(len, names))
+    for name in names:
+        ds = load_dataset(name)
+        about = json.loads((ds.path / "datapackage.json").read_text(encoding="utf-8"))
+        candidates = "" if ds.results.empty else f" ({(ds.trials['role'] == 'candidate').sum()} candidates)"
+        click.echo(f"{name:<{wide}}  {len(ds.trials):>3}  {about['title']}{candidates}")
