@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from metamiq.arguments import check_level
+
 
 def _dof_array(dof: ArrayLike | None) -> NDArray[np.float64]:
     return np.asarray(np.inf if dof is None else dof, dtype=float)
@@ -38,6 +40,7 @@ def critical_value(level: float, dof: ArrayLike | None = None) -> NDArray[np.flo
     >>> print(f"{critical_value(0.95):.4f} {critical_value(0.95, 9):.4f}")
     1.9600 2.2622
     """
+    check_level(level)
     upper = 0.5 + level / 2.0
     nu = _dof_array(dof)
     if np.all(np.isinf(nu)):

@@ -207,5 +207,5 @@ def test_choices_are_checked(interval):
 
 
 def test_number_of_draws_is_checked():
-    with pytest.raises(ValueError, match="n must be 1 or greater, not 0"):
+    with pytest.raises(ValueError, match="n must be at least 1, not 0"):
         intervals.nagashima([0.1, 0.2], [0.1, 0.1], n=0)

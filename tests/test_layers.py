@@ -14,6 +14,7 @@ PACKAGE = Path(metamiq.__file__).parent
 # From the ground up. A room may use those before it and itself.
 ROOMS = [
     "errors",
+    "arguments",
     "tails",
     "wording",
     "progress",

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from metamiq.arguments import check_level
 from metamiq.effects.correction import small_sample_correction
-from metamiq.effects.records import FloatArray, Rules, check_level, float_arrays
+from metamiq.effects.records import FloatArray, Rules, float_arrays
 from metamiq.tails import critical_value
 
 VERDICTS = ("direction", "nonsignificant", "significant")

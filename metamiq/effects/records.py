@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metamiq.arguments import check_level as check_level
 from metamiq.errors import DataError
 
 FloatArray = NDArray[np.float64]
@@ -145,12 +146,6 @@ def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         known = ", ".join(repr(item) for item in sorted(allowed))
         raise ValueError(f"{name} must be one of {known}, not {value!r}.")
-
-
-def check_level(level: float) -> None:
-    """Refuse a confidence level that is not a proportion."""
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1 (0.95 for 95%), not {level!r}.")
 
 
 def defined(yi: ArrayLike, vi: ArrayLike) -> EffectSizes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from metamiq.arguments import check_level
 from metamiq.effects.continuous import smd_variance
 from metamiq.effects.correction import small_sample_correction
-from metamiq.effects.records import FloatArray, Rules, as_effects, check_level, float_arrays, one_of
+from metamiq.effects.records import FloatArray, Rules, as_effects, float_arrays, one_of
 from metamiq.effects.reported import ROW_VTYPES, ReportedEffect, g_from_t
 from metamiq.effects.scales import SD_OF_LOG_ODDS
 from metamiq.tails import critical_value

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from metamiq.arguments import check_level
 from metamiq.effects.continuous import smd_variance
 from metamiq.effects.correction import small_sample_correction
-from metamiq.effects.records import FloatArray, Rules, check_level, float_arrays, one_of
+from metamiq.effects.records import FloatArray, Rules, float_arrays, one_of
 from metamiq.tails import critical_value
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metamiq.arguments import check_level
 from metamiq.effects.arm_sizes import ArmSizes, arm_sizes
 from metamiq.effects.bounds import VERDICTS, bound
 from metamiq.effects.cells import Evidence, Record, number, records, text
 from metamiq.effects.choice import PRIMARY_RULE, PrimaryRule, choose_results
 from metamiq.effects.continuous import hedges_g
-from metamiq.effects.records import check_level, one_of
+from metamiq.effects.records import one_of
 from metamiq.effects.reported import ReportedEffect, g_from_f, g_from_p, g_from_t
 from metamiq.effects.reported_estimates import g_from_ci, g_from_d, g_from_se
 from metamiq.errors import DataError

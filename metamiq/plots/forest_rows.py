@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metamiq.arguments import check_level
 from metamiq.errors import DataError
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import number, plural
@@ -264,8 +265,7 @@ def level_of(fit: Fit, level: float | None = None) -> float:
     """The level asked for, else the fit's own."""
     if level is None:
         level = fit.level if not isinstance(fit, Subgroups) else next(iter(fit.fits.values())).level
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
+    check_level(level)
     return level
 
 

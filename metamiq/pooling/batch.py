@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from metamiq.arguments import check_level
 from metamiq.pooling import heterogeneity, tau2
 from metamiq.pooling.wls import Array, Tables, by_columns, fit, fit_tau2, fixed_effect_fit, tables
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
@@ -41,8 +42,7 @@ def check_choices(method: str, test: str, level: float) -> None:
         raise ValueError(f"method must be one of {', '.join(map(repr, sorted(METHODS)))}, not {method!r}.")
     if test not in TESTS:
         raise ValueError(f"test must be one of {', '.join(map(repr, sorted(TESTS)))}, not {test!r}.")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
+    check_level(level)
 
 
 def core(t: Tables, method: str, test: str, *, t2: Array | None = None, combine: Array | None = None) -> Core:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from metamiq.arguments import check_level
 from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.hierarchy import Hierarchy, TauPosterior
 from metamiq.pooling.mixtures import NormalMixture, check_interval
@@ -116,7 +117,7 @@ class BayesianEffect:
 
     def _asked(self, level: float | None, kind: str | None) -> tuple[float, str]:
         level = self.level if level is None else level
-        _check_level(level)
+        check_level(level)
         return level, self.interval if kind is None else kind
 
     @property
@@ -275,11 +276,6 @@ def _exp(x: float) -> float:
         return float(np.exp(x))
 
 
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
-
-
 def bayes_random_effects(
     effects: pd.DataFrame | None = None,
     *,
@@ -348,7 +344,7 @@ def bayes_random_effects(
     >>> print(f"{fit.estimate:.3f} ({fit.ci_low:.3f} to {fit.ci_high:.3f}), tau {fit.tau.median:.3f}")
     0.415 (-0.020 to 0.860), tau 0.298
     """
-    _check_level(level)
+    check_level(level)
     check_interval(interval)
     prior = prior_of(tau_prior, tau_scale, tau_shape)
     source, _ = source_of(effects, yi, vi)

@@ -15,10 +15,12 @@ from metamiq.effects.records import BadRowsError, EffectSizes, Fault
 from metamiq.errors import DataError
 from metamiq.pooling import heterogeneity
 from metamiq.pooling.heterogeneity import Interval
-from metamiq.pooling.records import RATIO_MEASURES, PooledEffect
+from metamiq.pooling.records import RATIO_MEASURES, PooledEffect, check_distinct
+from metamiq.pooling.tables import numbers
 from metamiq.pooling.univariate_fit import Source, frozen_copy
 from metamiq.pooling.wls import Array, Tables
 from metamiq.tails import chi2_sf
+from metamiq.wording import p_text
 
 _OBSERVED: dict[str, Callable[..., EffectSizes]] = {
     "OR": log_odds_ratio,
@@ -93,7 +95,12 @@ def read_counts(table: pd.DataFrame) -> Counts:
         )
     if len(table) == 0:
         raise DataError("There must be at least one study to pool, but the table is empty.")
-    given = {name: _numbers(table, name) for name in ("ai", "n1i", "ci", "n2i", "bi", "di") if name in table}
+    check_distinct(table)
+    given = {
+        name: numbers(table[name], name, "whole numbers")
+        for name in ("ai", "n1i", "ci", "n2i", "bi", "di")
+        if name in table
+    }
     label = label_column(table)
 
     def where(position: int) -> str:
@@ -122,15 +129,6 @@ def read_counts(table: pd.DataFrame) -> Counts:
     n1i = given["n1i"] if "n1i" in given else given["ai"] + given["bi"]
     n2i = given["n2i"] if "n2i" in given else given["ci"] + given["di"]
     return Counts(*(frozen_copy(x) for x in (given["ai"], n1i, given["ci"], n2i)))
-
-
-def _numbers(table: pd.DataFrame, column: str) -> Array:
-    try:
-        return np.asarray(table[column].to_numpy(dtype=float, na_value=np.nan))
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{column} must hold whole numbers, but it holds text. Read the table with metamiq.read_table."
-        ) from error
 
 
 def label_column(table: pd.DataFrame) -> str | None:
@@ -211,7 +209,7 @@ class CountsEffect(PooledEffect):
         ci, letter = self.ci(), "z" if self.dof is None else f"t({self.dof:g})"
         return (
             f"mean {self.estimate:.4f}, SE {self.se:.4f}, {100 * self.level:g}% CI {ci.low:.4f} to {ci.high:.4f}, "
-            f"{letter} = {self.statistic:.3f}, p = {self.p_value:.4f}"
+            f"{letter} = {self.statistic:.3f}, {p_text(self.p_value, 4)}"
         )
 
 
@@ -254,12 +252,12 @@ class CommonEffect(CountsEffect):
             f"{name} method, common effect ({self.measure}): k = {self.k} tables from {self.n_studies} studies, "
             f"{self.k_used} with events and non-events",
             self._mean_line(),
-            f"Q({self.Q_df}) = {self.Q:.3f}, p = {self.Q_p:.4f}, I2 = {self.I2:.1f}%, H2 = {self.H2:.2f}",
-            f"Cochran-Mantel-Haenszel chi2({self.cmh.dof}) = {self.cmh.statistic:.3f}, p = {self.cmh.p_value:.4f}",
+            f"Q({self.Q_df}) = {self.Q:.3f}, {p_text(self.Q_p, 4)}, I2 = {self.I2:.1f}%, H2 = {self.H2:.2f}",
+            f"Cochran-Mantel-Haenszel chi2({self.cmh.dof}) = {self.cmh.statistic:.3f}, {p_text(self.cmh.p_value, 4)}",
         ]
         if np.isfinite(self.tarone.statistic):
             lines.append(
                 f"Breslow-Day chi2({self.tarone.dof}) = {self.breslow_day.statistic:.3f}, Tarone's correction "
-                f"{self.tarone.statistic:.3f}, p = {self.tarone.p_value:.4f}"
+                f"{self.tarone.statistic:.3f}, {p_text(self.tarone.p_value, 4)}"
             )
         return "\n".join([*lines, *self._ratio_line()])

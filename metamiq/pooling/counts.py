@@ -10,8 +10,9 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from metamiq.arguments import check_level
 from metamiq.effects.cells_2x2 import Cells
-from metamiq.effects.records import check_level, one_of
+from metamiq.effects.records import one_of
 from metamiq.errors import DataError
 from metamiq.pooling.count_tables import (
     ChiSquaredTest,

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamiq.errors import DataError
-from metamiq.pooling.wls import Array
+from metamiq.pooling.tables import LARGEST, SMALLEST, Array
 
 if TYPE_CHECKING:
     from formulaic import ModelSpec
@@ -28,6 +28,7 @@ class Design:
     omitted: NDArray[np.intp]  # positions left out because a moderator is missing
     formula: str
     reference_levels: dict[str, str]  # the level of each factor that the others are compared with
+    numeric: frozenset[str]  # columns of the table that entered as numbers
     spec: ModelSpec = field(repr=False)
 
     @property
@@ -37,6 +38,10 @@ class Design:
 
     def new_rows(self, frame: pd.DataFrame) -> Array:
         """The design of other rows, coded as the original ones; NaN where a moderator is missing."""
+        from formulaic.errors import FormulaicError
+
+        if not isinstance(frame, pd.DataFrame):
+            raise ValueError(f"New rows must be a DataFrame with the moderators, not {type(frame).__name__}.")
         needed = _variables(self.spec.formula)
         _check_variables(needed, frame, self.formula)
         whole = frame[needed].notna().all(axis=1).to_numpy() if needed else np.ones(len(frame), dtype=bool)
@@ -45,7 +50,16 @@ class Design:
         if len(part):
             _check_levels(self, part)
             if needed:
-                out[whole] = np.asarray(self.spec.get_model_matrix(part, context={}), dtype=float)
+                coded = _plain_types(part, needed)
+                _check_numeric(self.numeric, coded)
+                try:
+                    with np.errstate(all="ignore"):
+                        matrix = self.spec.get_model_matrix(coded, context={}, na_action="ignore")
+                except FormulaicError as error:  # a spline beyond its data, say
+                    raise _unreadable(self.formula, error, "applied to the new rows") from error
+                values = np.asarray(matrix, dtype=float)
+                _check_size(values, self.names, self.formula)
+                out[whole] = values
             else:
                 out[whole] = 1.0
         return out
@@ -96,6 +110,8 @@ def design_matrix(formula: str, frame: pd.DataFrame) -> Design:
     import formulaic
     from formulaic.errors import FormulaicError
 
+    if not isinstance(formula, str):
+        raise ValueError(f"A moderator formula must be text such as 'disorder + mi_sessions', not {formula!r}.")
     text = formula.strip().removeprefix("~").strip() or "1"
     if "~" in text:
         raise ValueError(
@@ -103,22 +119,26 @@ def design_matrix(formula: str, frame: pd.DataFrame) -> Design:
         )
     try:
         parsed = formulaic.Formula(text)
-        needed = _variables(parsed)
-        _check_variables(needed, frame, formula)
-        whole = frame[needed].notna().all(axis=1).to_numpy() if needed else np.ones(len(frame), dtype=bool)
-        if not whole.any():
-            raise DataError(f"At least one row must have every moderator of {formula!r}, but none has.")
-        if needed:
-            part = _plain_types(frame.loc[whole], needed)
-            matrix = parsed.get_model_matrix(part, context={})
-            spec = matrix.model_spec
-            x, names = np.asarray(matrix, dtype=float), tuple(map(str, matrix.columns))
-        else:
-            matrix = parsed.get_model_matrix(pd.DataFrame({"_": np.ones(len(frame))}), context={})
-            spec = matrix.model_spec
-            x, names = np.ones((len(frame), 1)), ("Intercept",)
-    except FormulaicError as error:
-        raise ValueError(f"The formula {formula!r} could not be read: {error}") from error
+    except (FormulaicError, SyntaxError) as error:
+        raise _unreadable(formula, error) from error
+    if not isinstance(parsed, formulaic.SimpleFormula) or not len(parsed):
+        raise ValueError(f"A moderator formula must have one part with at least one term, but {formula!r} has not.")
+    needed = _variables(parsed)
+    _check_variables(needed, frame, formula)
+    if "yi" in needed:
+        raise DataError(f"A moderator must be something other than the effect, but {formula!r} has yi. Leave it out.")
+    whole = frame[needed].notna().all(axis=1).to_numpy() if needed else np.ones(len(frame), dtype=bool)
+    if not whole.any():
+        raise DataError(f"At least one row must have every moderator of {formula!r}, but none has.")
+    part = _plain_types(frame.loc[whole], needed) if needed else pd.DataFrame({"_": np.ones(len(frame))})
+    try:
+        with np.errstate(all="ignore"):  # log(0), say: said below
+            matrix = parsed.get_model_matrix(part, context={}, na_action="ignore")
+    except (FormulaicError, SyntaxError, TypeError, ValueError) as error:
+        raise _unreadable(formula, error) from error
+    spec = matrix.model_spec
+    x, names = np.asarray(matrix, dtype=float), tuple(map(str, matrix.columns))
+    _check_size(x, names, formula)
     terms = {str(term): tuple(range(s.start, s.stop)) for term, s in spec.term_slices.items() if str(term) != "1"}
     still = sorted(term for term, columns in terms.items() if not columns)
     if still:
@@ -134,10 +154,34 @@ def design_matrix(formula: str, frame: pd.DataFrame) -> Design:
         omitted=np.flatnonzero(~whole),
         formula=text,
         reference_levels=_references(spec, names),
+        numeric=frozenset(name for name in needed if pd.api.types.is_numeric_dtype(part[name])),
         spec=spec,
     )
     _check_rank(design)
     return design
+
+
+def _check_numeric(numeric: frozenset[str], coded: pd.DataFrame) -> None:
+    text = sorted(name for name in numeric if not pd.api.types.is_numeric_dtype(coded[name]))
+    if text:
+        # formulaic would take them for factors, and remember that for all rows to come.
+        raise DataError(f"{', '.join(text)} must hold numbers, as in the fitted data, but new rows have text.")
+
+
+def _unreadable(formula: str, error: Exception, done: str = "read") -> ValueError:
+    # The first line says what is wrong; formulaic's others show where in terminal colours.
+    said = next(iter(str(error).splitlines()), type(error).__name__)
+    return ValueError(f"The formula {formula!r} could not be {done}: {said}")
+
+
+def _check_size(x: Array, names: tuple[str, ...], formula: str) -> None:
+    size = np.abs(x).max(axis=0)
+    bad = [name for name, s in zip(names, size, strict=True) if not (s == 0 or SMALLEST <= s <= LARGEST)]
+    if bad:
+        raise DataError(
+            f"Every column of {formula!r} must be finite, and between {SMALLEST:g} and {LARGEST:g} in size, but "
+            f"{', '.join(bad)} is not. Correct the moderator, or express it in another unit."
+        )
 
 
 def _variables(formula: Any) -> list[str]:
@@ -161,13 +205,21 @@ def _plain_types(frame: pd.DataFrame, needed: list[str]) -> pd.DataFrame:
     # Booleans are factors with two levels to a reader, and 0 / 1 to a regression; the second is shorter.
     out = {}
     for name in needed:
-        column = frame[name]
-        if pd.api.types.is_bool_dtype(column):
-            column = column.astype(float)
-        elif pd.api.types.is_numeric_dtype(column):
+        column = frame[name].infer_objects()  # numbers that stood beside an empty cell are still numbers
+        if pd.api.types.is_numeric_dtype(column):
             column = column.astype(float)
             if not np.isfinite(column).all():
                 raise DataError(f"{name} must be finite where it is given, but it holds an infinity.")
+        elif isinstance(column.dtype, pd.CategoricalDtype):
+            column = column.cat.remove_unused_categories()
+        else:
+            column = column.astype(object)
+            strange = sorted({type(x).__name__ for x in column if not isinstance(x, (str, bool, int, float))})
+            if strange:
+                raise DataError(
+                    f"{name} must hold numbers or text to be a moderator, but it holds {', '.join(strange)}. Turn it "
+                    "into one of them."
+                )
         out[name] = column
     return pd.DataFrame(out)
 
@@ -186,7 +238,7 @@ def _references(spec: Any, names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _check_rank(design: Design) -> None:
-    scale = np.sqrt((design.X**2).sum(axis=0))
+    scale = np.abs(design.X).max(axis=0)
     if (scale == 0).any() or np.linalg.matrix_rank(design.X / np.where(scale > 0, scale, 1)) < len(design.names):
         k, p = design.X.shape
         raise DataError(

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from metamiq.effects.records import check_level, one_of
+from metamiq.arguments import check_level
+from metamiq.effects.records import one_of
 from metamiq.errors import ConvergenceError, DataError
 from metamiq.pooling.binomial_normal import Array, Conditional, Kernel, Unconditional
 from metamiq.pooling.binomial_normal_peak import POINTS, Peak, highest_peak, peak_at, settled, tau2_interval

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special
 
+from metamiq.arguments import check_level
 from metamiq.errors import ConvergenceError, DataError
 from metamiq.pooling import tau2 as estimators
 from metamiq.pooling.quadratic_form import tails
@@ -25,12 +26,6 @@ class Interval(NamedTuple):
 
     low: float
     high: float
-
-
-def check_level(level: float) -> None:
-    """Raise ValueError when a coverage is no probability."""
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
 
 
 def typical_variance(t: Tables) -> Array:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import integrate, interpolate, optimize, special
 
+from metamiq.arguments import check_level, check_whole, generator
 from metamiq.errors import ConvergenceError
 from metamiq.pooling import tau2 as estimators
-from metamiq.pooling.heterogeneity import Interval, check_level
+from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.quadratic_form import tails
 from metamiq.pooling.wls import Array, fit, fit_tau2, tables
 
@@ -220,12 +221,11 @@ def nagashima(yi: ArrayLike, vi: ArrayLike, *, level: float = 0.95, n: int = 25_
     -0.69 1.54
     """
     check_level(level)
-    if n < 1:
-        raise ValueError(f"n must be 1 or greater, not {n!r}.")
+    check_whole("n", n, least=1)
     t = tables(yi, vi)
     if t.yi.shape[1] < 2:
         return Interval(np.nan, np.nan)
-    _, new = _bootstrap(t.yi[0], t.vi[0], n, np.random.default_rng(seed))
+    _, new = _bootstrap(t.yi[0], t.vi[0], n, generator(seed))
     low, high = np.quantile(new, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 

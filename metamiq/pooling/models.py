@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 from metamiq.errors import DataError
 from metamiq.pooling import batch
 from metamiq.pooling.records import PI_METHODS, PooledEffect, check_columns
+from metamiq.pooling.tables import LARGEST, TOO_LARGE, UNDEFINED, Array, Tables, numbers, out_of_range, tables
 from metamiq.pooling.univariate_fit import Source, frozen_copy
-from metamiq.pooling.wls import Array, Tables, tables
 
 
 def source_of(effects: pd.DataFrame | None, yi: ArrayLike | None, vi: ArrayLike | None) -> tuple[Source, Tables]:
@@ -18,42 +18,40 @@ def source_of(effects: pd.DataFrame | None, yi: ArrayLike | None, vi: ArrayLike 
     if effects is None:
         if yi is None or vi is None:
             raise ValueError("Give an effects table, or both yi= and vi=.")
-        t = tables(np.ravel(np.asarray(yi, dtype=float)), np.ravel(np.asarray(vi, dtype=float)))
+        t = tables(_row(yi, "yi"), _row(vi, "vi"))
         return Source(frozen_copy(t.yi[0]), frozen_copy(t.vi[0])), t
     if yi is not None or vi is not None:
         raise ValueError("Give an effects table, or yi= and vi=, not both.")
-    if not isinstance(effects, pd.DataFrame):
-        raise ValueError("effects must be a DataFrame with the columns yi and vi; arrays go to yi= and vi=.")
     check_columns(effects)
     label = next((c for c in ("study", "trial_id", "label") if c in effects), None)
-    y, v = _numbers(effects, "yi"), _numbers(effects, "vi")
+    y, v = numbers(effects["yi"], "yi"), numbers(effects["vi"], "vi")
     _check_complete(effects, y, v, label)
     t = tables(y, v)
     return Source(frozen_copy(y), frozen_copy(v), effects.copy(deep=False), label), t
 
 
-def _numbers(effects: pd.DataFrame, column: str) -> Array:
-    try:
-        return np.asarray(effects[column].to_numpy(dtype=float, na_value=np.nan))
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{column} must hold numbers, but it holds text. Read the table with metamiq.read_table."
-        ) from error
+def _row(values: ArrayLike, name: str) -> Array:
+    a = numbers(values, name)
+    if a.size != max(a.shape, default=1):
+        raise ValueError(f"{name} must be one row of numbers, but its shape is {a.shape}. Tables go to metamiq.batch.")
+    return a.ravel()
 
 
 def _check_complete(effects: pd.DataFrame, y: Array, v: Array, label: str | None) -> None:
     if len(y) == 0:
         raise DataError("There must be at least one effect size to pool, but the table is empty.")
     bad = ~(np.isfinite(y) & np.isfinite(v) & (v > 0))
-    if not bad.any():
-        return
-    names = [str(effects[label].iloc[i]) if label else f"row {i + 1}" for i in np.flatnonzero(bad)]
-    first = int(np.flatnonzero(bad)[0])
-    hint = "Leave such rows out before pooling, or complete them from their source."
+    rule, hint = UNDEFINED[0], "Leave such rows out before pooling, or complete them from their source."
     if "yi_low" in effects:
         hint = "Rows that are bounds, not points, belong in metamiq.random_effects_bounded."
+    if not bad.any():
+        bad, (rule, hint) = out_of_range(y, v), TOO_LARGE
+        if not bad.any():
+            return
+    names = [str(effects[label].iloc[i]) if label else f"row {i + 1}" for i in np.flatnonzero(bad)]
+    first = int(np.flatnonzero(bad)[0])
     raise DataError(
-        f"yi must be finite and vi finite and greater than 0, but {names[0]!r} has yi = {y[first]:g} and "
+        f"{rule}, but {names[0]!r} has yi = {y[first]:g} and "
         f"vi = {v[first]:g} ({len(names)} such rows: {', '.join(sorted(names)[:8])}"
         f"{', ...' if len(names) > 8 else ''}). {hint}"
     )
@@ -124,7 +122,7 @@ def random_effects(
         raise ValueError(f"pi_method must be one of 'HTS', 'nagashima', 'test', not {pi_method!r}.")
     source, t = source_of(effects, yi, vi)
     combine = _combining_weights(weights, t)
-    if tau2 is not None and not (np.isfinite(tau2) and tau2 >= 0):
+    if tau2 is not None and not (isinstance(tau2, (float, int, np.number)) and 0 <= tau2 <= LARGEST):
         raise ValueError(f"tau2 must be a finite number, 0 or greater, not {tau2!r}.")
     known = None if tau2 is None else np.array([float(tau2)])
     c = batch.core(t, method, test, t2=known, combine=None if combine is None else combine[None])
@@ -152,12 +150,12 @@ def _combining_weights(weights: ArrayLike | str | None, t: Tables) -> Array | No
         if weights == "ivhet":
             return np.asarray(1.0 / t.vi[0])
         raise ValueError(f"weights must be numbers, 'equal' or 'ivhet', not {weights!r}.")
-    a = np.ravel(np.asarray(weights, dtype=float))
+    a = _row(weights, "weights")
     if len(a) != t.yi.shape[1]:
         raise DataError(f"weights must have one value per effect size ({t.yi.shape[1]}), but {len(a)} came.")
-    if not (np.isfinite(a).all() and (a >= 0).all() and a.sum() > 0):
+    if not (np.isfinite(a).all() and (a >= 0).all() and a.any()):
         raise DataError("weights must be finite and not negative, with a sum greater than 0.")
-    return a
+    return np.asarray(a / a.max())  # their scale does not matter, and so squares of them stay within range
 
 
 def fixed_effect(

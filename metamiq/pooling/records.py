@@ -18,6 +18,7 @@ from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.univariate_fit import Source, UnivariateFit, frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
+from metamiq.wording import p_text
 
 RESULT_COLUMNS = ("estimate", "se", "statistic", "dof", "p_value", "ci_low", "ci_high", "pi_low", "pi_high")
 RATIO_MEASURES = ("OR", "RR", "PETO", "ROM", "IRR")  # pooled as logarithms
@@ -171,14 +172,14 @@ class PooledEffect(UnivariateFit):
         lines = [
             f"{model}, test {self.test}: k = {self.k} effect sizes from {self.n_studies} studies",
             f"mean {self.estimate:.4f}, SE {self.se:.4f}, {percent} CI {ci.low:.4f} to {ci.high:.4f}, "
-            f"{letter} = {self.statistic:.3f}, p = {self.p_value:.4f}",
+            f"{letter} = {self.statistic:.3f}, {p_text(self.p_value, 4)}",
         ]
         if self.method != "FE":
             lines.append(f"{percent} prediction interval {pi.low:.4f} to {pi.high:.4f}")
             lines.append(
                 f"tau2 = {self.tau2:.4f} (tau = {np.sqrt(self.tau2):.4f}), I2 = {self.I2:.1f}%, H2 = {self.H2:.2f}"
             )
-        lines.append(f"Q({self.Q_df}) = {self.Q:.3f}, p = {self.Q_p:.4f}")
+        lines.append(f"Q({self.Q_df}) = {self.Q:.3f}, {p_text(self.Q_p, 4)}")
         if self.measure in RATIO_MEASURES:
             lines.append(
                 f"(log scale; ratio {np.exp(self.estimate):.3f}, {np.exp(ci.low):.3f} to {np.exp(ci.high):.3f})"
@@ -186,8 +187,20 @@ class PooledEffect(UnivariateFit):
         return "\n".join(lines)
 
 
+def check_distinct(table: pd.DataFrame) -> None:
+    """Raise DataError when two columns have one name: which of them is meant cannot be told."""
+    if not table.columns.is_unique:
+        twice = sorted({str(c) for c in table.columns[table.columns.duplicated()]})
+        raise DataError(
+            f"Column names must differ, but {', '.join(twice)} stands there more than once. Drop all but one."
+        )
+
+
 def check_columns(effects: pd.DataFrame, columns: tuple[str, ...] = ("yi", "vi")) -> None:
-    """Raise DataError when an effects table lacks a column."""
+    """Raise DataError when an effects table lacks a column or names one twice, ValueError when it is no table."""
+    if not isinstance(effects, pd.DataFrame):
+        raise ValueError("effects must be a DataFrame with the columns yi and vi; arrays go to yi= and vi=.")
+    check_distinct(effects)
     missing = [c for c in columns if c not in effects.columns]
     if missing:
         raise DataError(

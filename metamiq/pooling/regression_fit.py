@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike
 
 from metamiq.pooling.design import Design
 from metamiq.pooling.records import RESULT_COLUMNS
+from metamiq.pooling.tables import numbers
 from metamiq.pooling.univariate_fit import Source, UnivariateFit
 from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, f_sf, two_sided_p
+from metamiq.wording import p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -88,23 +90,32 @@ class MetaRegression(UnivariateFit):
         >>> print(f"F({m:g}, {dof:g}) = {statistic:.2f}, p = {p:.4f}")
         F(1, 3) = 44.49, p = 0.0069
         """
-        contrast = np.atleast_2d(np.asarray(L, dtype=float))
-        if contrast.shape[1] != len(self.beta):
-            raise ValueError(
-                f"A contrast must have {len(self.beta)} columns, one per coefficient, not {contrast.shape[1]}."
-            )
+        contrast = self._contrast(L)
         m = int(np.linalg.matrix_rank(contrast))
         if m < len(contrast):
             raise ValueError("The rows of a contrast must be linearly independent.")
-        value = contrast @ self.beta
-        statistic = float(value @ np.linalg.solve(contrast @ self.cov @ contrast.T, value))
+        value, spread = contrast @ self.beta, contrast @ self.cov @ contrast.T
+        # Where the model leaves no residual, Hartung-Knapp leaves no variance to divide by.
+        statistic = np.inf if value.any() else np.nan
+        if spread.any():
+            statistic = float(value @ np.linalg.solve(spread, value))
         if self.dof is None:
             return statistic, m, np.inf, float(chi2_sf(statistic, m))
         return statistic / m, m, self.dof, float(f_sf(statistic / m, m, self.dof))
 
     def contrast(self, L: ArrayLike, level: float | None = None) -> pd.DataFrame:
         """Linear combinations L beta of the coefficients, one row each."""
-        return self._coefficient_rows(np.atleast_2d(np.asarray(L, dtype=float)), level)
+        return self._coefficient_rows(self._contrast(L), level)
+
+    def _contrast(self, L: ArrayLike) -> Array:
+        rows = np.atleast_2d(numbers(L, "A contrast"))
+        if rows.ndim > 2 or rows.shape[1] != len(self.beta):
+            raise ValueError(
+                f"A contrast must have {len(self.beta)} columns, one per coefficient, not {rows.shape[-1]}."
+            )
+        if not np.isfinite(rows).all():
+            raise ValueError("A contrast must hold finite numbers, but one is not.")
+        return rows
 
     def _moderator_columns(self) -> list[int]:
         columns = [j for j, name in enumerate(self.names) if name != "Intercept"]
@@ -202,8 +213,8 @@ class MetaRegression(UnivariateFit):
             f"{kind} meta-regression on {self.formula}, test {self.test}: k = {self.k} effect sizes from "
             f"{self.n_studies} studies",
             table.to_string(float_format=lambda x: f"{x:.4f}"),
-            f"moderators: {letter} = {statistic:.3f}, p = {p:.4f}",
-            f"residual: QE({self.QE_df}) = {self.QE:.3f}, p = {self.QE_p:.4f}, tau2 = {self.tau2:.4f}, "
+            f"moderators: {letter} = {statistic:.3f}, {p_text(p, 4)}",
+            f"residual: QE({self.QE_df}) = {self.QE:.3f}, {p_text(self.QE_p, 4)}, tau2 = {self.tau2:.4f}, "
             f"I2 = {self.I2:.1f}%, R2 = {self.R2:.1f}%",
         ]
         lines += [f"{factor}: compared with {level}" for factor, level in self.design.reference_levels.items()]

@@ -8,11 +8,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from metamiq.errors import DataError
 
 Array = NDArray[np.float64]
+
+# Between these, sums of squares and of squared weights neither overflow nor vanish.
+SMALLEST, LARGEST = 1e-50, 1e50
 
 
 class Tables(NamedTuple):
@@ -102,6 +106,34 @@ def tables(
     return Tables(y, v, n, x, n.sum(axis=1), p)
 
 
+def numbers(values: ArrayLike, name: str, what: str = "numbers") -> Array:
+    """Values as float64, NaN where one is missing; numbers written as text count as numbers.
+
+    Raises
+    ------
+    DataError
+        If they are text, dates, truth values or complex numbers.
+    """
+    try:
+        given = pd.Series(values) if isinstance(values, pd.api.extensions.ExtensionArray) else values
+        column = given if isinstance(given, pd.Series) else np.asarray(given)
+        kind = column.dtype.kind
+        if kind in _NOT_NUMBERS:
+            raise DataError(f"{name} must hold {what}, but it holds {_NOT_NUMBERS[kind]}.")
+        if isinstance(column, pd.Series):
+            return column.to_numpy(dtype=float, na_value=np.nan)
+        return column.astype(float)
+    except DataError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{name} must hold {what}, but it holds text. Read the table with metamiq.read_table."
+        ) from error
+
+
+_NOT_NUMBERS = {"b": "truth values", "c": "complex numbers", "M": "dates", "m": "durations"}
+
+
 def by_columns(t: Tables) -> Tables:
     """The same tables, laid out column by column when they are many and short: sums over a row then run in parallel."""
     if t.size < 16 or t.yi.shape[1] > 64:
@@ -112,20 +144,36 @@ def by_columns(t: Tables) -> Tables:
 
 
 def _check_rows(y: Array, v: Array) -> None:
-    # One reduction each: NaN and infinities spread into a sum, and a minimum finds the sign.
+    # One reduction each: a NaN spreads into a minimum and fails its comparison.
     if y.shape[1] == 0:
         raise DataError("There must be at least one effect size to pool, but the table is empty.")
-    if v.min() > 0 and np.isfinite(y.sum() + v.sum()):
+    if v.min() >= SMALLEST and v.max() <= LARGEST and y.min() >= -LARGEST and y.max() <= LARGEST:
         return
-    ok = np.isfinite(y) & np.isfinite(v) & (v > 0)
-    if ok.all():
-        return  # only the sum overflowed
-    table, row = np.argwhere(~ok)[0]
+    bad = ~np.isfinite(y) | ~np.isfinite(v) | (v <= 0)
+    rule, advice = UNDEFINED
+    if not bad.any():
+        bad, (rule, advice) = out_of_range(y, v), TOO_LARGE
+    table, row = np.argwhere(bad)[0]
     raise DataError(
-        f"yi must be finite and vi finite and greater than 0, but row {row} has yi = "
-        f"{y[min(table, len(y) - 1), row]:g} and vi = {v[min(table, len(v) - 1), row]:g} "
-        f"({(~ok).sum()} such rows in all). Leave such rows out, or correct them against their source."
+        f"{rule}, but row {row} has yi = {y[min(table, len(y) - 1), row]:g} and vi = "
+        f"{v[min(table, len(v) - 1), row]:g} ({bad.sum()} such rows in all). {advice}"
     )
+
+
+#: What must hold for each row, and what to do when it does not.
+UNDEFINED = (
+    "yi must be finite and vi finite and greater than 0",
+    "Leave such rows out, or correct them against their source.",
+)
+TOO_LARGE = (
+    f"yi must be at most {LARGEST:g} in size and vi lie between {SMALLEST:g} and {LARGEST:g}",
+    "Express the effects in another unit.",
+)
+
+
+def out_of_range(y: Array, v: Array) -> NDArray[np.bool_]:
+    """Rows whose squares would overflow or vanish."""
+    return np.asarray((np.abs(y) > LARGEST) | (v < SMALLEST) | (v > LARGEST))
 
 
 def row_sum(t: Tables, f: Array) -> Array:

@@ -1,0 +1,250 @@
+"""Hostile input: the right number, or one clear sentence; never a warning (pytest makes them errors) or a traceback.
+
+All tables here are synthetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+import metamiq as mm
+
+SAME_NUMBERS = {"rtol": 1e-12}  # the same arithmetic on the same numbers
+FLOAT32 = {"rtol": 1e-6}  # the inputs carry seven digits
+
+K = 8
+TABLE = pd.DataFrame(
+    {
+        "study": list("abcdefgh"),
+        "yi": [0.1, 0.5, 0.9, 0.2, 0.6, 0.3, 0.4, 0.8],
+        "vi": [0.04, 0.02, 0.05, 0.03, 0.02, 0.03, 0.04, 0.01],
+        "dose": [1.0, 2, 4, 1, 3, 5, 2, 6],
+        "group": list("ppqqpqpp"),
+        "cluster": list("mmnnoopp"),
+    }
+)
+
+FITS: dict[str, Callable[[Any], Any]] = {
+    "random_effects": mm.random_effects,
+    "fixed_effect": mm.fixed_effect,
+    "meta_regression": lambda t: mm.meta_regression(t, "dose + group"),
+    "subgroups": lambda t: mm.subgroups(t, "group"),
+    "multilevel": lambda t: mm.multilevel(t, cluster="cluster"),
+    "robust": lambda t: mm.robust(mm.random_effects(t), cluster="cluster"),
+    "bayes_random_effects": mm.bayes_random_effects,
+}
+
+
+def _numbers(fit: Any) -> np.ndarray:
+    table = fit.coefficients if hasattr(fit, "coefficients") else fit.to_frame()
+    return table.select_dtypes("number").to_numpy(float)
+
+
+SAME = {
+    "nullable": TABLE.convert_dtypes(),
+    "objects": TABLE.astype(object),
+    "numbers as text": TABLE.astype({"yi": str, "vi": str}),
+    "string dtype": TABLE.astype({"study": "string", "group": "string", "cluster": "string"}),
+    "categories": TABLE.astype({"study": "category", "group": "category", "cluster": "category"}),
+    "unused category": TABLE.assign(group=pd.Categorical(TABLE["group"], categories=list("zpqa"))),
+    "whole doses": TABLE.astype({"dose": "Int64"}),
+    "duplicate index": TABLE.set_axis([0, 0, 0, 1, 1, 1, 2, 2]),
+    "text index": TABLE.set_axis(list("stuvwxyz")),
+    "multi-index": TABLE.set_index(["study", "group"], drop=False),
+    "column names that are no text": TABLE.assign(x=1).rename(columns={"x": 0}),
+}
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("kind", SAME)
+def test_the_same_data_in_another_guise_give_the_same_numbers(kind, fit):
+    assert_allclose(_numbers(FITS[fit](SAME[kind])), _numbers(FITS[fit](TABLE)), **SAME_NUMBERS)
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_single_precision_is_read_as_it_is(fit):
+    single = TABLE.astype({"yi": "float32", "vi": "float32"})
+    as_double = single.astype({"yi": float, "vi": float})
+    assert_allclose(_numbers(FITS[fit](single)), _numbers(FITS[fit](as_double)), **FLOAT32)
+
+
+REFUSED = {
+    "empty": (TABLE.iloc[:0], "empty|at least"),
+    "effect missing": (TABLE.assign(yi=TABLE["yi"].mask(TABLE["study"] == "a")), "yi must be finite"),
+    "nullable effect missing": (TABLE.convert_dtypes().assign(yi=pd.array([pd.NA] * K, dtype="Float64")), "finite"),
+    "effect infinite": (TABLE.assign(yi=np.inf), "yi must be finite"),
+    "variance infinite": (TABLE.assign(vi=np.inf), "vi finite"),
+    "variance negative": (TABLE.assign(vi=-0.1), "greater than 0"),
+    "variance 0": (TABLE.assign(vi=0.0), "greater than 0"),
+    "variance vanishing": (TABLE.assign(vi=1e-300), "between 1e-50 and 1e"),
+    "variance immense": (TABLE.assign(vi=1e300), "between 1e-50 and 1e"),
+    "effect immense": (TABLE.assign(yi=TABLE["yi"] * 1e300), "at most 1e"),
+    "text": (TABLE.assign(yi=list("abcdefgh")), "holds text"),
+    "truth values": (TABLE.assign(yi=True), "holds truth values"),
+    "dates": (TABLE.assign(yi=pd.Timestamp("2020-01-01")), "holds dates"),
+    "durations": (TABLE.assign(yi=pd.Timedelta(1, "D")), "holds durations"),
+    "complex numbers": (TABLE.assign(yi=TABLE["yi"] + 1j), "holds complex numbers"),
+    "no variance": (TABLE.drop(columns="vi"), "columns yi and vi"),
+    "a column twice": (pd.concat([TABLE, TABLE[["yi"]]], axis=1), "Column names must differ, but yi"),
+    "columns in two levels": (TABLE.set_axis(pd.MultiIndex.from_product([["t"], TABLE.columns]), axis=1), "columns yi"),
+    "a list": ([[0.1, 0.2], [0.3, 0.4]], "DataFrame"),
+    "a dict": ({"yi": [0.1], "vi": [0.2]}, "DataFrame"),
+    "an array": (TABLE[["yi", "vi"]].to_numpy(), "DataFrame"),
+}
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_pooled_is_refused_in_one_sentence(kind, fit):
+    table, said = REFUSED[kind]
+    with pytest.raises(ValueError, match=said):  # DataError is a ValueError
+        FITS[fit](table)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+@pytest.mark.parametrize("fit", ["random_effects", "fixed_effect", "meta_regression", "subgroups", "multilevel"])
+def test_another_unit_gives_the_same_answer_in_that_unit(fit, scale):
+    scaled = TABLE.assign(yi=TABLE["yi"] * scale, vi=TABLE["vi"] * scale**2)
+    here, there = FITS[fit](TABLE), FITS[fit](scaled)
+    columns = ["estimate", "ci_low", "ci_high"]
+    a, b = ((f.coefficients if hasattr(f, "coefficients") else f.to_frame())[columns] for f in (here, there))
+    assert_allclose(b.to_numpy() / scale, a.to_numpy(), rtol=1e-6)  # an iteration may stop elsewhere
+
+
+@pytest.mark.parametrize(
+    ("formula", "said"),
+    [
+        ("0", "at least one term"),
+        ("-1", "at least one term"),
+        ("dose | group", "one part"),
+        ("(", "could not be read"),
+        ("dose +", "could not be read"),
+        ("__import__('os').system('true')", "could not be read|must be a column"),
+        ("loge(dose)", "must be a column"),
+        ("log(dose - 1)", "must be finite"),
+        ("log(dose - 2)", "must be finite"),
+        ("lag(dose)", "must be finite"),
+        ("yi", "other than the effect"),
+        (None, "must be text"),
+        (["dose"], "must be text"),
+        ("day", "numbers or text"),
+        ("lists", "numbers or text"),
+        ("huge", "in size"),
+    ],
+)
+def test_a_formula_that_says_nothing_clear_is_refused(formula, said):
+    table = TABLE.assign(day=pd.Timestamp("2020-01-01"), lists=[[1]] * K, huge=1e200 * TABLE["dose"])
+    with pytest.raises(ValueError, match=said) as caught:
+        mm.meta_regression(table, formula)
+    assert "\x1b" not in str(caught.value)  # no terminal colours in a message
+
+
+def test_numbers_beside_an_empty_cell_are_numbers_not_levels():
+    table = TABLE.assign(dose=pd.Series([1, None, 4, 1, 3, 5, 2, 6], dtype=object))
+    assert mm.meta_regression(table, "dose").names == ("Intercept", "dose")
+
+
+def test_text_in_new_rows_leaves_the_fit_as_it_was():
+    reg = mm.meta_regression(TABLE, "dose")
+    before = reg.predict(TABLE)
+    with pytest.raises(mm.DataError, match="must hold numbers, as in the fitted data"):
+        reg.predict(pd.DataFrame({"dose": ["high"]}))
+    pd.testing.assert_frame_equal(reg.predict(TABLE), before)
+
+
+def test_new_rows_beyond_a_transformation_are_refused():
+    with pytest.raises(mm.DataError, match="must be finite"):
+        mm.meta_regression(TABLE, "log(dose)").predict(pd.DataFrame({"dose": [0, 1]}))
+    with pytest.raises(ValueError, match="could not be applied to the new rows"):
+        mm.meta_regression(TABLE, "bs(dose, df=4)").predict(pd.DataFrame({"dose": [100]}))
+
+
+def test_a_regression_of_zeros_has_an_undefined_test():
+    reg = mm.meta_regression(TABLE.assign(yi=0.0), "dose")
+    assert np.isnan(reg.QM)
+    assert "QE(6) = 0.000" in reg.summary()
+
+
+@pytest.mark.parametrize("contrast", ["x", [[np.nan, 0]], [1, 2, 3], None])
+def test_a_contrast_must_be_finite_numbers_one_per_coefficient(contrast):
+    reg = mm.meta_regression(TABLE, "dose")
+    for ask in (reg.wald_test, reg.contrast):
+        with pytest.raises(ValueError, match="contrast must"):
+            ask(contrast)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -0.1, np.nan, "0.95", True, [0.9]])
+def test_a_level_is_a_proportion_wherever_it_is_asked_for(level):
+    fit, reg = mm.random_effects(TABLE), mm.meta_regression(TABLE, "dose")
+    asks: list[Callable[[], Any]] = [
+        lambda: mm.random_effects(TABLE, level=level),
+        lambda: fit.ci(level),
+        lambda: fit.ci(level, "PL"),
+        lambda: fit.pi(level),
+        lambda: fit.to_frame(level),
+        lambda: fit.tau2_ci(level),
+        lambda: reg.predict(TABLE, level),
+        lambda: mm.bayes_random_effects(TABLE, level=level),
+        lambda: mm.multilevel(TABLE, cluster="cluster", level=level),
+    ]
+    for ask in asks:
+        with pytest.raises(ValueError, match="level must lie between 0 and 1"):
+            ask()
+
+
+@pytest.mark.parametrize(("seed", "said"), [(-1, "at least 0"), (1.5, "whole number"), ("a", "whole number")])
+def test_a_seed_is_a_whole_number(seed, said):
+    fit = mm.random_effects(TABLE)
+    for ask in (lambda: mm.bootstrap(fit, n=10, seed=seed), lambda: fit.pi(0.95, "nagashima", seed=seed)):
+        with pytest.raises(ValueError, match=f"seed must be .*{said}"):
+            ask()
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.5, "a", True])
+def test_a_number_of_repetitions_is_a_whole_number(n):
+    fit = mm.random_effects(TABLE)
+    for ask in (lambda: mm.bootstrap(fit, n=n), lambda: mm.permutation_test(fit, n=n), lambda: mm.subsets(fit, n=n)):
+        with pytest.raises(ValueError, match="n must be"):
+            ask()
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-3, 1e300])
+def test_the_scale_of_weights_does_not_matter(scale):
+    weights = np.arange(1.0, K + 1)
+    there, here = (mm.random_effects(TABLE, weights=w) for w in (weights * scale, weights))
+    assert_allclose([there.estimate, there.se], [here.estimate, here.se], rtol=1e-10)  # closed form after tau2
+
+
+@pytest.mark.parametrize("tau2", [-1, np.nan, np.inf, "a", [1]])
+def test_a_known_tau2_is_a_number(tau2):
+    with pytest.raises(ValueError, match="tau2 must be a finite number"):
+        mm.random_effects(TABLE, tau2=tau2)
+
+
+@pytest.mark.parametrize(
+    ("yi", "vi", "said"),
+    [
+        ([0.1, 0.2], [0.1], "same length"),
+        (["a", "b"], [0.1, 0.2], "holds text"),
+        ([[0.1, 0.2], [0.3, 0.4]], [[0.1, 0.2], [0.3, 0.4]], "one row of numbers"),
+        ([], [], "empty"),
+        ([0.1, np.nan], [0.1, 0.2], "finite"),
+        ([0.1, 1e300], [0.1, 0.2], "at most"),
+        ([True, False], [0.1, 0.2], "truth values"),
+    ],
+)
+def test_arrays_that_cannot_be_pooled_are_refused(yi, vi, said):
+    with pytest.raises(mm.DataError if said != "one row of numbers" else ValueError, match=said):
+        mm.random_effects(yi=yi, vi=vi)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, pd.Series, pd.array, lambda x: pd.Series(x, index=[9, 9, 9])])
+def test_arrays_of_any_kind_are_read_alike(kind):
+    yi, vi = [0.1, 0.5, 0.9], [0.04, 0.02, 0.05]
+    assert mm.random_effects(yi=kind(yi), vi=kind(vi)).estimate == mm.random_effects(yi=yi, vi=vi).estimate
