@@ -20,7 +20,9 @@ from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.wls import Array
 from metamiq.progress import track
 from metamiq.sensitivity.refits import CELLS
+from metamiq.sensitivity import readable
 
+from metamiq.wording import fixed
 _TIE = 1e-9  # two statistics this close (relative) came from the same arrangement of the same numbers
 
 
@@ -40,6 +42,11 @@ class PermutationTest:
         return float(self.table["p_permutation"].iloc[-1])
 
     def ci(self, level: float = 0.95) -> Interval:
+    def summary(self) -> str:
+        """The result in a few lines of text; the caller prints them."""
+        how = f"all {self.n:,} arrangements" if self.exact else f"{self.n:,} arrangements, seed {self.seed}"
+        return f"Permutation test, {how}\n" + self.table.to_string(float_format=lambda x: fixed(x, 4))
+
         """All values of the mean that the permutation test does not reject; for a pooled effect only.
 
         Raises
@@ -121,6 +128,7 @@ def permutation_test(
     64 True 0.03125
     """
     arrangements = 2**fit.k if isinstance(fit, PooledEffect) else math.factorial(fit.k)
+    readable.rows_of(fit, "A permutation test", at_least=1)
     exact = arrangements <= n if exact is None else exact
     if exact and arrangements > 10_000_000:
         raise DataError(f"{arrangements:.3g} arrangements are too many to try. Take a sample: exact=False, n=10_000.")

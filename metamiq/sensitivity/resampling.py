@@ -15,8 +15,10 @@ from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.progress import track
 from metamiq.sensitivity.deletion import leave_one_out
+from metamiq.sensitivity import readable
 from metamiq.sensitivity.refits import CELLS, refit
 
+from metamiq.wording import fixed
 KINDS = ("cases", "parametric")
 INTERVALS = ("bca", "percentile")
 
@@ -76,6 +78,22 @@ class Bootstrap:
         return Interval(float(low), float(high))
 
     def to_frame(self) -> pd.DataFrame:
+    def summary(self) -> str:
+        """The result in two lines of text; the caller prints them."""
+        ci, own, percent = self.ci(), self.fit.ci(), f"{100 * self.fit.level:g}%"
+        unusable = int(np.isnan(self.estimate).sum())
+        return "\n".join(
+            [
+                f"Bootstrap ({self.kind}, seed {self.seed}): {self.n:,} replications"
+                + (f", {unusable:,} of them could not be fitted" if unusable else ""),
+                f"mean {self.fit.estimate:.4f}, bootstrap SE {self.se:.4f}, bias {fixed(self.bias, 4)}, {percent} "
+                f"percentile interval {ci.low:.4f} to {ci.high:.4f} (the model's: {own.low:.4f} to {own.high:.4f})",
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return f"<Bootstrap of {self.n:,} replications ({self.kind}, seed {self.seed})>"
+
         """One row per replication: estimate and tau2."""
         return pd.DataFrame({"estimate": self.estimate, "tau2": self.tau2})
 
@@ -122,6 +140,7 @@ def bootstrap(fit: PooledEffect, n: int = 2000, seed: int = 0, *, kind: str = "c
         raise ValueError(f"kind must be one of 'cases', 'parametric', not {kind!r}.")
     if n < 2:
         raise ValueError(f"n must be at least 2, not {n!r}.")
+    readable.one_mean_of(fit, "A bootstrap", at_least=1)
     if fit.k < 2 or np.isnan(fit.tau2):
         raise DataError(f"A bootstrap needs at least two rows, but the fit has {fit.k}.")
     rng = np.random.default_rng(seed)

@@ -12,7 +12,9 @@ from metamiq.errors import DataError
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
 from metamiq.progress import track
+from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.sensitivity.bounded_refits import bounded_arrays
+from metamiq.sensitivity import readable
 from metamiq.sensitivity.refits import CELLS, refit
 
 ALL_UP_TO = 20
@@ -51,6 +53,9 @@ def subsets(fit: PooledEffect | BoundedFit, n: int | None = None, *, seed: int =
     (7, [1, 2, 3, 4, 5, 6, 7])
     """
     k = fit.k
+    readable.not_a_table(fit, "Fitting subsets")
+    if isinstance(fit, MetaRegression):
+        raise DataError("Fitting subsets needs one mean, but the model has moderators. Fit it without them.")
     if k > 63:
         raise DataError(f"Subsets are told apart by 63 bits, but the fit has {k} rows. Use bootstrap instead.")
     if n is not None and n < 1:
