@@ -66,7 +66,7 @@ class WhatIf:
     left_out: int  # how many rows may be left out
     published: str
     symbol: str  # of the effect size
-    positive: tuple[str, str]  # who is favoured by a positive, and by a negative, effect
+    said: tuple[str, str]  # of an interval above, and of one below, no difference
     level: float
 
     @property
@@ -84,7 +84,7 @@ class WhatIf:
             "leftOut": self.left_out,
             "published": self.published,
             "symbol": self.symbol,
-            "favours": list(self.positive),
+            "said": list(self.said),
             "level": self.level,
             "unit": UNIT,
             "tables": [
@@ -177,7 +177,7 @@ def first_question(answers: Answers, published: str = "") -> WhatIf | CannotFit:
         left_out,
         published,
         "g",
-        ("MI + CBT", "CBT"),
+        ("The interval favours MI + CBT.", "The interval favours CBT."),
         answers.level,
     )
 
@@ -213,7 +213,7 @@ def study_table(fit: PooledEffect, groups: tuple[str, str], symbol: str = "mean"
         left_out,
         "",
         symbol,
-        groups,
+        (f"The interval lies above 0: larger in {groups[0]}.", f"The interval lies below 0: larger in {groups[1]}."),
         fit.level,
     )
 

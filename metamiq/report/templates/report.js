@@ -183,10 +183,9 @@ function element(name, text, attributes) {
     const known = !Number.isNaN(found.low);
     const interval = known ? `${fixed(found.low, 2)} to ${fixed(found.high, 2)}` : "not defined";
     headline.textContent = `${data.symbol} = ${fixed(found.estimate, 2)} (${level} interval ${interval})`;
-    const [up, down] = data.favours;
     sentence.textContent = !known ? "" : found.low > 0
-      ? `The interval favours ${up}.`
-      : found.high < 0 ? `The interval favours ${down}.` : "The interval includes no difference.";
+      ? data.said[0]
+      : found.high < 0 ? data.said[1] : "The interval includes no difference.";
     put("estimate", fixed(found.estimate, 2), found.estimate);
     put("interval", interval, [found.low, found.high].join(" "));
     put("tau2", Number.isNaN(found.tau2) ? "not known" : fixed(found.tau2, 3), found.tau2);
