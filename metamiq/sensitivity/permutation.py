@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize
 
+from metamiq.arguments import check_whole, generator
 from metamiq.errors import ConvergenceError, DataError
 from metamiq.pooling import batch
 from metamiq.pooling.heterogeneity import Interval
@@ -19,10 +20,10 @@ from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.wls import Array
 from metamiq.progress import track
-from metamiq.sensitivity.refits import CELLS
 from metamiq.sensitivity import readable
-
+from metamiq.sensitivity.refits import CELLS
 from metamiq.wording import fixed
+
 _TIE = 1e-9  # two statistics this close (relative) came from the same arrangement of the same numbers
 
 
@@ -41,12 +42,12 @@ class PermutationTest:
         """Permutation p-value of the mean, or of all moderators together."""
         return float(self.table["p_permutation"].iloc[-1])
 
-    def ci(self, level: float = 0.95) -> Interval:
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""
         how = f"all {self.n:,} arrangements" if self.exact else f"{self.n:,} arrangements, seed {self.seed}"
         return f"Permutation test, {how}\n" + self.table.to_string(float_format=lambda x: fixed(x, 4))
 
+    def ci(self, level: float = 0.95) -> Interval:
         """All values of the mean that the permutation test does not reject; for a pooled effect only.
 
         Raises
@@ -127,8 +128,9 @@ def permutation_test(
     >>> print(test.n, test.exact, f"{test.p_value:.5f}")
     64 True 0.03125
     """
-    arrangements = 2**fit.k if isinstance(fit, PooledEffect) else math.factorial(fit.k)
+    check_whole("n", n, least=1)
     readable.rows_of(fit, "A permutation test", at_least=1)
+    arrangements = 2**fit.k if isinstance(fit, PooledEffect) else math.factorial(fit.k)
     exact = arrangements <= n if exact is None else exact
     if exact and arrangements > 10_000_000:
         raise DataError(f"{arrangements:.3g} arrangements are too many to try. Take a sample: exact=False, n=10_000.")
@@ -159,7 +161,7 @@ def _share(values: Array, observed: float) -> float:
 def _signs(k: int, total: int, exact: bool, seed: int) -> Iterator[Array]:
     """Sign vectors of shape (b, k); the first is the observed one."""
     step = max(1, CELLS // k)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     for start in range(0, total, step):
         stop = min(start + step, total)
         if exact:
@@ -179,7 +181,7 @@ def _orders(k: int, total: int, exact: bool, seed: int) -> Iterator[NDArray[np.i
         while chunk := list(islice(every, step)):
             yield np.array(chunk)
         return
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     for start in range(0, total, step):
         size = min(step, total - start)
         orders = rng.permuted(np.tile(np.arange(k), (size, 1)), axis=1)

@@ -8,17 +8,18 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from metamiq.arguments import check_whole, generator
 from metamiq.errors import DataError
 from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.progress import track
-from metamiq.sensitivity.deletion import leave_one_out
 from metamiq.sensitivity import readable
+from metamiq.sensitivity.deletion import leave_one_out
 from metamiq.sensitivity.refits import CELLS, refit
-
 from metamiq.wording import fixed
+
 KINDS = ("cases", "parametric")
 INTERVALS = ("bca", "percentile")
 
@@ -77,7 +78,6 @@ class Bootstrap:
         low, high = np.quantile(draws, probabilities)
         return Interval(float(low), float(high))
 
-    def to_frame(self) -> pd.DataFrame:
     def summary(self) -> str:
         """The result in two lines of text; the caller prints them."""
         ci, own, percent = self.ci(), self.fit.ci(), f"{100 * self.fit.level:g}%"
@@ -94,6 +94,7 @@ class Bootstrap:
     def __repr__(self) -> str:
         return f"<Bootstrap of {self.n:,} replications ({self.kind}, seed {self.seed})>"
 
+    def to_frame(self) -> pd.DataFrame:
         """One row per replication: estimate and tau2."""
         return pd.DataFrame({"estimate": self.estimate, "tau2": self.tau2})
 
@@ -138,12 +139,11 @@ def bootstrap(fit: PooledEffect, n: int = 2000, seed: int = 0, *, kind: str = "c
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of 'cases', 'parametric', not {kind!r}.")
-    if n < 2:
-        raise ValueError(f"n must be at least 2, not {n!r}.")
+    check_whole("n", n, least=2)
     readable.one_mean_of(fit, "A bootstrap", at_least=1)
     if fit.k < 2 or np.isnan(fit.tau2):
         raise DataError(f"A bootstrap needs at least two rows, but the fit has {fit.k}.")
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     k = fit.k
     step = max(1, CELLS // k)
     estimate, tau2 = [], []

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metamiq.arguments import check_whole, generator
 from metamiq.errors import DataError
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
-from metamiq.progress import track
 from metamiq.pooling.regression_fit import MetaRegression
-from metamiq.sensitivity.bounded_refits import bounded_arrays
+from metamiq.progress import track
 from metamiq.sensitivity import readable
+from metamiq.sensitivity.bounded_refits import bounded_arrays
 from metamiq.sensitivity.refits import CELLS, refit
 
 ALL_UP_TO = 20
@@ -52,18 +53,19 @@ def subsets(fit: PooledEffect | BoundedFit, n: int | None = None, *, seed: int =
     >>> len(all_of_them), all_of_them["members"].tolist()
     (7, [1, 2, 3, 4, 5, 6, 7])
     """
-    k = fit.k
     readable.not_a_table(fit, "Fitting subsets")
     if isinstance(fit, MetaRegression):
         raise DataError("Fitting subsets needs one mean, but the model has moderators. Fit it without them.")
+    k = fit.k
     if k > 63:
         raise DataError(f"Subsets are told apart by 63 bits, but the fit has {k} rows. Use bootstrap instead.")
-    if n is not None and n < 1:
-        raise ValueError(f"n must be at least 1, not {n!r}.")
+    if n is not None:
+        check_whole("n", n, least=1)
+    check_whole("smallest", smallest, least=1)
     everything = n is None and k <= ALL_UP_TO
     total = (1 << k) - 1 if everything else (100_000 if n is None else n)
     step = max(1, CELLS // k)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
 
     def pieces() -> Iterator[NDArray[np.int64]]:
         for start in range(0, total, step):
