@@ -85,8 +85,8 @@ def solve(t: Tables, method: str, f0: Fit) -> Array:
 
 def _solve(t: Tables, method: str, f0: Fit) -> Array:
     equation = EQUATION[method]
-    # Tables that share their variances share a side of the equation, too.
-    at_zero = Balance(*(np.broadcast_to(a, t.k.shape) for a in equation(f0, t)))
+    # Tables that share their variances share a side of the equation, too. (broadcast_to is slow for one table.)
+    at_zero = Balance(*(a if a.shape == t.k.shape else np.broadcast_to(a, t.k.shape) for a in equation(f0, t)))
     tau2 = np.where((t.dof > 0) & np.isfinite(at_zero.left), 0.0, np.nan)
     rising = (at_zero.left > at_zero.right) & (tau2 == 0)
     if method not in LIKELIHOOD:
@@ -181,7 +181,8 @@ def _upper_bound(t: Tables, residual_ss: Array) -> Array:
 
 def _extreme(t: Tables, largest: bool = False) -> Array:
     if t.n is None:
-        return np.asarray(np.broadcast_to(t.vi.max(axis=1) if largest else t.vi.min(axis=1), t.k.shape))
+        ends = t.vi.max(axis=1) if largest else t.vi.min(axis=1)
+        return np.asarray(ends if ends.shape == t.k.shape else np.broadcast_to(ends, t.k.shape))
     if largest:
         return np.asarray(np.where(t.n > 0, t.vi, -np.inf).max(axis=1))
     return np.asarray(np.where(t.n > 0, t.vi, np.inf).min(axis=1))
@@ -294,17 +295,18 @@ def _highest_peak(t: Tables, method: str, at_zero: Balance) -> Array:
         part, at = (t, at_zero) if len(rising) == t.size else (t.take(rising), Balance(*(a[rising] for a in at_zero)))
         upper = _upper_bound(part, fixed_effect_fit(part).rss())
         tau2[rising], proved = _only_peak(part, method, at, upper, _harmonic_mean(part))
-        rest = np.setdiff1d(np.arange(t.size), rising[proved], assume_unique=True)
-        if len(rest) == 0:
+        if len(rising) == t.size and proved.all():
             return tau2
-        if len(rest) < t.size:
-            tau2[rest] = _highest_of_all(t.take(rest), method, Balance(*(a[rest] for a in at_zero)))
-            return tau2
+        open_still = np.ones(t.size, dtype=bool)
+        open_still[rising[proved]] = False
+        rest = np.flatnonzero(open_still)
+        tau2[rest] = _highest_of_all(t.take(rest), method, Balance(*(a[rest] for a in at_zero)))
+        return tau2
     return _highest_of_all(t, method, at_zero)
 
 
 def _harmonic_mean(t: Tables) -> Array:
-    return np.asarray(t.k / row_sum(t, np.broadcast_to(1.0 / t.vi, t.vi.shape)))
+    return np.asarray(t.k / row_sum(t, 1.0 / t.vi))
 
 
 def _highest_of_all(t: Tables, method: str, at_zero: Balance) -> Array:
