@@ -124,3 +124,10 @@ def test_quiz():
 @pytest.mark.parametrize("command", ["effect", "explain", "compare", "which", "quiz"])
 def test_help_begins_with_an_example(command):
     assert f"metamiq {command}" in run(command, "--help").stdout
+
+
+def test_a_quiz_shows_its_solution_without_asking():
+    shown = run("quiz", "--seed", "1", "--kind", "t", "--solution")
+    assert shown.exit_code == 0
+    assert "1.186" in shown.stdout
+    assert "Your answer" not in shown.output
