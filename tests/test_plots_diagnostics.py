@@ -364,3 +364,17 @@ def test_svg_has_the_same_bytes_on_each_run(pooled, name):
         return plots.svg_text(ax.figure)
 
     assert draw() == draw()
+
+
+def test_refits_of_a_real_fit_are_drawn_readably(pooled):
+    table = mm.influence(pooled)
+    ax = plots.influence(table)
+    for drawn in (ax, plots.gosh(mm.subsets(pooled)), plots.cumulative(pooled, "yi"), plots.leave_one_out(pooled)):
+        assert plots.text_faults(drawn.figure) == []
+    # Cook's distance cannot be below 0, so its extreme is its largest value, however many rows lie near it.
+    assert f"Cook's distance {table['cook_d'].max():.2f}" in ax.get_label()
+
+
+def test_influence_marks_the_largest_cooks_distance_though_the_smallest_is_further_from_the_median():
+    table = pd.DataFrame({"cook_d": [0.0, 0.9, 0.95, 1.0]}, index=list("abcd"))
+    assert plots.influence(table).get_label().endswith("Cook's distance 1.00 (d).")

@@ -29,7 +29,7 @@ _INFLUENCE = {
     "hat": "Hat value",
     "weight": "Weight",
 }
-_NEUTRAL = {"rstudent": 0.0, "dffits": 0.0, "cov_r": 1.0}
+_NEUTRAL = {"rstudent": 0.0, "dffits": 0.0, "cook_d": 0.0, "cov_r": 1.0}
 
 
 def _need(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
