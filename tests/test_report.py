@@ -300,7 +300,8 @@ def test_markdown_and_json_say_what_the_page_says(whole, answers):
     assert answers.pooled.basis[:40] in text
     json.loads(json_text(whole.data), parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
     assert set(whole.data) >= {"answer", "pooled", "tables", "methods", "glossary", "versions", "derivations"}
-    assert whole.data["derivations"]["trial-merlo2010"]["text"] == mm.explain(answers.ds, "merlo2010").to_text()
+    for trial in ("merlo2010", "westra2016", "peynenburg2022"):
+        assert whole.data["derivations"][f"trial-{trial}"]["text"] == mm.explain(answers.ds, trial).to_text()
 
 
 def test_every_row_of_a_table_has_its_cells():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from metamiq.datasets import Dataset
 from metamiq.explaining.explain import explain
 from metamiq.explaining.trial import explain_trial
 from metamiq.pooling.bounded_fit import BoundedFit
@@ -31,7 +34,7 @@ def first_question(answers: Answers, audit: Audit) -> tuple[Explanation, ...]:
         items.append(Explanation("pooled", f"Pooled g = {fixed(fit.estimate)}", bounded_mean(fit)))
         items.append(Explanation("tau2", f"tau2 = {fixed(fit.tau2, 3)}, I2 and prediction", bounded_spread(fit)))
     for trial_id in answers.effects["trial_id"]:
-        derivation = explain_trial(answers.ds, str(trial_id), level=answers.level)
+        derivation = explain_trial(_alone(answers.ds, str(trial_id)), str(trial_id), level=answers.level)
         items.append(Explanation(f"trial-{trial_id}", derivation.title, derivation.to_text()))
     for row in audit.to_frame().to_dict(orient="records"):
         text = (
@@ -40,6 +43,15 @@ def first_question(answers: Answers, audit: Audit) -> tuple[Explanation, ...]:
         )
         items.append(Explanation(f"claim-{row['claim_id']}", f"{row['verdict']}: {row['quantity']}", text))
     return tuple(items)
+
+
+def _alone(ds: Dataset, trial_id: str) -> Dataset:
+    """One trial of a dataset: its derivation needs no other, and looking at all of them each time is slow."""
+    return replace(
+        ds,
+        trials=ds.trials[ds.trials["trial_id"] == trial_id],
+        results=ds.results[ds.results["trial_id"] == trial_id],
+    )
 
 
 def study_table(fit: PooledEffect, measure: str | None) -> tuple[Explanation, ...]:
