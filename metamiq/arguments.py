@@ -1,8 +1,12 @@
-"""Checks of arguments that many functions take: a coverage, a number of repetitions, a seed."""
+"""Checks of arguments that many functions take: numbers, a coverage, a number of repetitions, a seed."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from metamiq.errors import DataError
 
 
 def check_level(level: float) -> None:
@@ -45,3 +49,42 @@ def generator(seed: int | None) -> np.random.Generator:
     if seed is not None:
         check_whole("seed", seed, least=0)
     return np.random.default_rng(seed)
+
+
+_NOT_NUMBERS = {"b": "truth values", "c": "complex numbers", "M": "dates", "m": "durations"}
+
+
+def numbers(values: ArrayLike, name: str, what: str = "numbers") -> NDArray[np.float64]:
+    """Values as float64, NaN where one is missing; numbers written as text count as numbers.
+
+    Raises
+    ------
+    DataError
+        If they are text, dates, truth values or complex numbers.
+
+    Examples
+    --------
+    >>> numbers(pd.array([1, None], dtype="Int64"), "n1i")
+    array([ 1., nan])
+    """
+    try:
+        given = pd.Series(values) if isinstance(values, pd.api.extensions.ExtensionArray) else values
+        column = given if isinstance(given, pd.Series) else np.asarray(given)
+        check_kind(column.dtype.kind, name, what)
+        if isinstance(column, pd.Series):
+            return column.to_numpy(dtype=float, na_value=np.nan)
+        return column.astype(float)
+    except DataError:
+        raise
+    except OverflowError as error:
+        raise DataError(f"{name} must hold {what} of ordinary size, but one is too large to be read.") from error
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{name} must hold {what}, but it holds text. Read the table with metamiq.read_table."
+        ) from error
+
+
+def check_kind(kind: str, name: str, what: str = "numbers") -> None:
+    """Raise DataError when a column's kind (numpy's letter) has numbers only by accident."""
+    if kind in _NOT_NUMBERS:
+        raise DataError(f"{name} must hold {what}, but it holds {_NOT_NUMBERS[kind]}.")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from scipy import integrate, stats
 
 import metamiq as mm
 
@@ -248,3 +249,66 @@ def test_arrays_that_cannot_be_pooled_are_refused(yi, vi, said):
 def test_arrays_of_any_kind_are_read_alike(kind):
     yi, vi = [0.1, 0.5, 0.9], [0.04, 0.02, 0.05]
     assert mm.random_effects(yi=kind(yi), vi=kind(vi)).estimate == mm.random_effects(yi=yi, vi=vi).estimate
+
+
+MEASURES = list(mm.measure_table()["measure"])
+NEEDED = dict(zip(MEASURES, mm.measure_table()["columns"], strict=True))
+ARMS = pd.DataFrame(
+    {
+        **{"m1i": [5.0, 4, 3], "sd1i": [1.0, 1, 2], "n1i": [10.0, 12, 20]},
+        **{"m2i": [4.0, 4, 2], "sd2i": [1.0, 1, 2], "n2i": [11.0, 12, 19]},
+        **{"ai": [1.0, 2, 3], "ci": [2.0, 3, 1], "xi": [1.0, 5, 10], "ni": [10.0, 20, 30], "ri": [0.1, 0.5, -0.3]},
+        **{f"m{g}i_{t}": [5.0, 4, 3] for g in (1, 2) for t in ("pre", "post")},
+        **{f"sd{g}i_{t}": [1.0, 1, 2] for g in (1, 2) for t in ("pre", "post")},
+    }
+)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_no_measure_makes_an_infinity_or_half_a_number(measure):
+    for column in set(ARMS) & set(NEEDED[measure].split()):
+        for value in (1e300, -1e300, 1e150, 1e16, 1e-300, np.inf, -1.0, 0.0):
+            try:
+                es = mm.effect_sizes(ARMS.assign(**{column: [ARMS[column][0], value, ARMS[column][2]]}), measure)
+            except mm.DataError:
+                continue
+            assert (es["yi"].isna() == es["vi"].isna()).all()
+            assert np.isfinite(es[["yi", "vi"]].fillna(0.0)).all(axis=None)
+            assert (es["vi"].fillna(0.0) >= 0).all()
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize(
+    ("value", "said"), [(True, "truth values"), (pd.Timestamp("2020-01-01"), "dates"), (1j, "complex numbers")]
+)
+def test_no_measure_takes_other_things_for_numbers(measure, value, said):
+    with pytest.raises(mm.DataError, match=f"must hold numbers, but it holds {said}"):
+        mm.effect_sizes(ARMS.assign(**dict.fromkeys(ARMS, value)), measure)
+
+
+@pytest.mark.parametrize("value", ["x", 1 + 1j, True, 10**400, {}, pd.Timestamp("2020-01-01")])
+def test_a_calculator_refuses_what_is_not_a_number(value):
+    for ask in (lambda: mm.hedges_g(value, 1, 10, 0, 1, 10), lambda: mm.g_from_t(value, 10, 10)):
+        with pytest.raises(mm.DataError, match="must hold numbers"):
+            ask()
+    with pytest.raises(mm.DataError, match="must hold numbers"):
+        mm.small_sample_correction(value)
+
+
+def test_the_correction_of_an_infinite_sample_is_none():
+    assert mm.small_sample_correction(np.inf) == 1.0
+
+
+@pytest.mark.parametrize(("g", "n"), [(8.0, 20), (-8.0, 20), (10.0, 2), (50.0, 5), (0.5, 20)])
+def test_the_exact_interval_of_a_large_effect_solves_its_equation(g, n):
+    dof, scale = 2 * n - 2, (2 / n) ** 0.5
+    t = g / float(mm.small_sample_correction(dof)) / scale
+
+    def below(nc: float) -> float:  # P(T <= t) = E Phi(t V - nc), V = chi / sqrt(dof), by quadrature
+        ends = stats.chi.ppf([1e-15, 1 - 1e-15], dof)
+        parts = stats.chi.ppf([0.01, 0.025, 0.05, 0.5, 0.95, 0.975, 0.99], dof)
+        inside = lambda c: stats.chi.pdf(c, dof) * stats.norm.cdf(t * c / dof**0.5 - nc)  # noqa: E731
+        return integrate.quad(inside, *ends, points=parts, limit=500)[0]
+
+    low, high = mm.hedges_g_ci(g, n, n)
+    assert_allclose([below(low / scale), below(high / scale)], [0.975, 0.025], rtol=1e-6)  # the quadrature's

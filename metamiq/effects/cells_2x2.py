@@ -65,12 +65,14 @@ def two_by_two(
             rules.need(f"{name} must be 0 or more", x[name] >= 0, name)
     cells = {}
     for event, other, total in (("ai", "bi", "n1i"), ("ci", "di", "n2i")):
-        cells[other] = x[total] - x[event] if other not in x else x[other]
+        with np.errstate(invalid="ignore"):  # infinite counts, which the rules name
+            cells[other] = x[total] - x[event] if other not in x else x[other]
         if total in x:
             rules.need(f"{event} must not exceed {total}", x[event] <= x[total], event, total)
             rules.at_least(1, total)
             if other in x:
-                fits = np.abs(x[event] + x[other] - x[total]) <= 1e-9 * np.maximum(x[total], 1.0)
+                with np.errstate(invalid="ignore"):
+                    fits = np.abs(x[event] + x[other] - x[total]) <= 1e-9 * np.maximum(x[total], 1.0)
                 rules.need(f"{event} + {other} must equal {total}", fits, event, other, total)
         else:
             rules.need(f"{event} + {other} must be at least 1", x[event] + x[other] >= 1, event, other)

@@ -178,8 +178,7 @@ def log_ratio_of_means_change(
     0.1671 0.000434
     """
     m1, m2, sd1, sd2, n, r = _twice(m1i, m2i, sd1i, sd2i, ni, ri)
-    a = {"m1i": m1, "m2i": m2}
-    Rules(a).need("m1i and m2i must have the same sign and not be 0", m1 * m2 > 0, "m1i", "m2i").check()
+    Rules({"m1i": m1, "m2i": m2}).same_sign("m1i", "m2i").check()
     c1, c2 = sd1 / m1, sd2 / m2
     return as_effects(np.log(m1 / m2), (c1**2 + c2**2 - 2.0 * r * c1 * c2) / n)
 

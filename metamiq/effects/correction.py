@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from metamiq.arguments import numbers
 from metamiq.effects.records import FloatArray, one_of
 
 # Above this the ratio of two gamma functions is taken from its asymptotic series: the terms left out are
@@ -41,7 +42,7 @@ def small_sample_correction(m: ArrayLike, correction: str = "exact") -> FloatArr
     0.922746 0.923077
     """
     one_of("correction", correction, ("exact", "approx", "none"))
-    dof = np.asarray(m, dtype=np.float64)
+    dof = numbers(m, "m")
     usable = dof > 1
     if correction == "none":
         return np.asarray(np.where(usable, 1.0, np.nan))
@@ -55,5 +56,5 @@ def small_sample_correction(m: ArrayLike, correction: str = "exact") -> FloatArr
     series = 1.0 + inv * (
         -1 / 8 + inv * (1 / 128 + inv * (5 / 1024 + inv * (-21 / 32768 + inv * (-399 / 262144 + inv * 869 / 4194304))))
     )
-    large = series * np.sqrt((np.maximum(safe, _SERIES_FROM) - 1.0) / np.maximum(safe, _SERIES_FROM))
+    large = series * np.sqrt(1.0 - 1.0 / np.maximum(safe, _SERIES_FROM))
     return np.asarray(np.where(usable, np.where(safe > _SERIES_FROM, large, ratio), np.nan))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from metamiq.arguments import check_kind
 from metamiq.effects import association, binary, change, continuous, correlation, proportion, raw_means, scales
 from metamiq.effects.records import BadRowsError, EffectSizes, Fault, FloatArray, describe_faults
 from metamiq.errors import DataError
@@ -225,6 +226,7 @@ def _numbers(frame: pd.DataFrame, wanted: set[str]) -> dict[str, FloatArray]:
     faults: list[Fault] = []
     for name in sorted(wanted & set(frame.columns)):
         column = frame[name]
+        check_kind(column.dtype.kind, name)
         values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         for position in np.flatnonzero(np.isnan(values) & column.notna().to_numpy()):
             faults.append(Fault(int(position), f"{name} must be a number", repr(column.iloc[position])))

@@ -105,8 +105,7 @@ def log_ratio_of_means(
     """
     one_of("vtype", vtype, ("LS", "SO"))
     a = float_arrays(m1i=m1i, sd1i=sd1i, n1i=n1i, m2i=m2i, sd2i=sd2i, n2i=n2i)
-    rules = Rules(a).positive("sd1i", "sd2i").at_least(2, "n1i", "n2i")
-    rules.need("m1i and m2i must have the same sign and not be 0", a["m1i"] * a["m2i"] > 0, "m1i", "m2i").check()
+    Rules(a).positive("sd1i", "sd2i").at_least(2, "n1i", "n2i").same_sign("m1i", "m2i").check()
     u1 = a["sd1i"] ** 2 / (a["n1i"] * a["m1i"] ** 2)
     u2 = a["sd2i"] ** 2 / (a["n2i"] * a["m2i"] ** 2)
     yi = np.log(a["m1i"] / a["m2i"]) + ((u1 - u2) / 2.0 if correct else 0.0)

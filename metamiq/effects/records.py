@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metamiq.arguments import check_level as check_level
+from metamiq.arguments import numbers
 from metamiq.errors import DataError
 
 FloatArray = NDArray[np.float64]
@@ -70,10 +71,7 @@ def float_arrays(**values: ArrayLike | None) -> dict[str, FloatArray]:
     for name, value in values.items():
         if value is None:
             raise DataError(f"{name} must be given, but it is missing.")
-        try:
-            arrays[name] = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError) as problem:
-            raise DataError(f"{name} must hold numbers, not {value!r}.") from problem
+        arrays[name] = numbers(value, name)
     try:
         shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
     except ValueError as problem:
@@ -84,6 +82,10 @@ def float_arrays(**values: ArrayLike | None) -> dict[str, FloatArray]:
     return {name: np.broadcast_to(array, shape) for name, array in arrays.items()}
 
 
+# Between these, the fourth power of a mean over an SD, the highest that a formula takes, stays a number.
+SMALLEST, LARGEST = 1e-30, 1e30
+
+
 class Rules:
     """Collects every broken rule of a set of named arrays, then raises once."""
 
@@ -91,7 +93,10 @@ class Rules:
         self.arrays = arrays
         self.faults: list[Fault] = []
         for name, array in arrays.items():
-            self.need(f"{name} must be a finite number", np.isfinite(array), name)
+            size = np.abs(array)
+            if not (size <= LARGEST).all():
+                self.need(f"{name} must be a finite number", np.isfinite(array), name)
+                self.need(f"{name} must be at most {LARGEST:g} in size", size <= LARGEST, name)
 
     def need(self, rule: str, holds: NDArray[np.bool_], *names: str) -> Rules:
         """Record each position where `holds` is false; values that are not numbers are reported only once."""
@@ -107,10 +112,20 @@ class Rules:
         return self
 
     def positive(self, *names: str) -> Rules:
-        """Each named value is above 0."""
+        """Each named value is above 0, and so far that its square is too."""
         for name in names:
-            self.need(f"{name} must be greater than 0", self.arrays[name] > 0, name)
+            array = self.arrays[name]
+            self.need(f"{name} must be greater than 0", array > 0, name)
+            self.need(f"{name} must be at least {SMALLEST:g}", ~((array > 0) & (array < SMALLEST)), name)
         return self
+
+    def same_sign(self, first: str, second: str) -> Rules:
+        """Two named values are on the same side of 0, and so far from it that their ratio is a number."""
+        a, b = self.arrays[first], self.arrays[second]
+        alike = (np.sign(a) == np.sign(b)) & (a != 0)
+        self.need(f"{first} and {second} must have the same sign and not be 0", alike, first, second)
+        far = np.minimum(np.abs(a), np.abs(b)) >= SMALLEST
+        return self.need(f"{first} and {second} must be at least {SMALLEST:g} in size", far | ~alike, first, second)
 
     def at_least(self, least: float, *names: str) -> Rules:
         """Each named value is at least `least`."""

@@ -56,7 +56,8 @@ def hedges_g_ci(
     Returns
     -------
     EffectInterval
-        ``ci_low`` and ``ci_high``, without unit.
+        ``ci_low`` and ``ci_high``, without unit; NaN for effects so large that the noncentral t cannot be computed
+        (1000 from 100,000 people per group, say).
 
     Raises
     ------
@@ -94,11 +95,15 @@ def hedges_g_ci(
 
 def _noncentrality(dof: FloatArray, probability: float, t: FloatArray) -> FloatArray:
     """Noncentrality at which P(T <= t) = probability, by bisection: the first falls as the second grows."""
-    # Beyond t +- 40 (1 + |t|/sqrt(dof)) the probability is 0 or 1 to double precision.
-    reach = 40.0 * (1.0 + np.abs(t) / np.sqrt(dof))
-    low, high = t - reach, t + reach
+    # P(T <= t) for t is 1 - P(T <= -t) with the noncentrality turned round, so that t >= 0 will do.
+    size, p = np.abs(t), np.where(t < 0, 1.0 - probability, probability)
+    # T <= t when Z + nc <= t V, V = sqrt(chi2/dof). Both halves of the tail given to Z and to V bound nc (Bonferroni);
+    # a wider search would meet noncentralities at which nctdtr is wrong.
+    low = size * np.sqrt(special.chdtri(dof, (1.0 + p) / 2.0) / dof) - special.ndtri((1.0 + p) / 2.0)
+    high = size * np.sqrt(special.chdtri(dof, p / 2.0) / dof) + special.ndtri(1.0 - p / 2.0)
     for _ in range(80):
         middle = (low + high) / 2.0
-        above = special.nctdtr(dof, middle, t) > probability
+        above = special.nctdtr(dof, middle, size) > p
         low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return np.asarray((low + high) / 2.0)
+    found = np.abs(special.nctdtr(dof, low, size) - p) < 1e-6  # false for NaN
+    return np.where(found, np.where(t < 0, -low, low), np.nan)

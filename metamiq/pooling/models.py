@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from metamiq.arguments import numbers
 from metamiq.errors import DataError
 from metamiq.pooling import batch
 from metamiq.pooling.records import PI_METHODS, PooledEffect, check_columns
-from metamiq.pooling.tables import LARGEST, TOO_LARGE, UNDEFINED, Array, Tables, numbers, out_of_range, tables
+from metamiq.pooling.tables import LARGEST, TOO_LARGE, UNDEFINED, Array, Tables, out_of_range, tables
 from metamiq.pooling.univariate_fit import Source, frozen_copy
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from metamiq.arguments import numbers
 from metamiq.pooling.design import Design
 from metamiq.pooling.records import RESULT_COLUMNS
-from metamiq.pooling.tables import numbers
 from metamiq.pooling.univariate_fit import Source, UnivariateFit
 from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, f_sf, two_sided_p

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from metamiq.errors import DataError
@@ -104,34 +103,6 @@ def tables(
         v = np.where(blank, 1.0, v)
     _check_rows(y, v)
     return Tables(y, v, n, x, n.sum(axis=1), p)
-
-
-def numbers(values: ArrayLike, name: str, what: str = "numbers") -> Array:
-    """Values as float64, NaN where one is missing; numbers written as text count as numbers.
-
-    Raises
-    ------
-    DataError
-        If they are text, dates, truth values or complex numbers.
-    """
-    try:
-        given = pd.Series(values) if isinstance(values, pd.api.extensions.ExtensionArray) else values
-        column = given if isinstance(given, pd.Series) else np.asarray(given)
-        kind = column.dtype.kind
-        if kind in _NOT_NUMBERS:
-            raise DataError(f"{name} must hold {what}, but it holds {_NOT_NUMBERS[kind]}.")
-        if isinstance(column, pd.Series):
-            return column.to_numpy(dtype=float, na_value=np.nan)
-        return column.astype(float)
-    except DataError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{name} must hold {what}, but it holds text. Read the table with metamiq.read_table."
-        ) from error
-
-
-_NOT_NUMBERS = {"b": "truth values", "c": "complex numbers", "M": "dates", "m": "durations"}
 
 
 def by_columns(t: Tables) -> Tables:
