@@ -85,9 +85,10 @@ class Multiverse:
         total = float((w * (estimate - np.average(estimate, weights=w)) ** 2).sum())
         rows = []
         for choice in self.choices:
-            labels = fitted[choice.name].astype(str).to_numpy()
-            asked = labels != BY_LIKELIHOOD
-            names, group = np.unique(labels[asked], return_inverse=True)
+            options = fitted[choice.name]
+            asked = (options != BY_LIKELIHOOD).to_numpy()
+            group, found = pd.factorize(options[asked], sort=True)
+            names = [str(option) for option in found]
             size = np.bincount(group, weights=w[asked])
             mean = np.bincount(group, weights=(w * estimate)[asked]) / size
             if len(names) == 0:
