@@ -171,6 +171,11 @@ def test_words_below_the_axis_follow_the_sign(measure, expected):
     assert Scale(measure).favours(("MI", "usual care")) == expected
 
 
+def test_nothing_is_favoured_between_groups_without_names():
+    # Such as days in hospital, of which fewer are better; the table does not say so.
+    assert Scale("SMD").favours(("group 1", "group 2")) == ("Lower in group 1", "Higher in group 1")
+
+
 @pytest.mark.parametrize("k", [1, 2, 3, 100])
 def test_any_number_of_rows(k):
     ax = plots.forest(mm.random_effects(synthetic(k)))

@@ -101,6 +101,9 @@ class Scale:
             return None
         if self.measure in _COUNTS:
             return f"Fewer in {first}", f"More in {first}"
+        if (first, second) == ("group 1", "group 2"):
+            # Nobody has named the arms, so nobody has said whether more is better.
+            return f"Lower in {first}", f"Higher in {first}"
         return f"Favours {second}", f"Favours {first}"
 
     def set_axis(
