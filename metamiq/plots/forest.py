@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 
-from metamiq.errors import DataError
 from metamiq.plots.alt_text import alt_text
 from metamiq.plots.effect_table import drawn_from_fit
 from metamiq.plots.footer import footer_lines
+from metamiq.plots.forest_columns import (
+    LAYOUTS,
+    risk_of_bias_line,
+    text_columns,
+    with_arms,
+    with_columns,
+    with_risk_of_bias,
+    with_totals,
+)
 from metamiq.plots.forest_rows import Fit, Mean, effects_of, forest_rows, level_of, measure_of
 from metamiq.plots.row_drawing import draw_rows
-from metamiq.plots.row_layout import TextColumn
 from metamiq.plots.scale import Scale
-from metamiq.plots.style import wrap
+from metamiq.plots.style import COLOURED, PLAIN
 
 
 def forest(
@@ -30,6 +35,8 @@ def forest(
     columns: Sequence[str] | Mapping[str, str] = (),
     sort_by: str | None = None,
     also: Mapping[str, Mean] | None = None,
+    layout: str = "default",
+    arms: bool | None = None,
 ) -> Axes:
     """Every row with its interval or bound, the mean as a diamond, and the prediction interval.
 
@@ -58,6 +65,12 @@ def forest(
         Column of the effects table that orders the rows (within groups); by default they stay as they are.
     also : mapping, optional
         Other models of the same rows, by label, whose means are drawn below: ``{"Fixed effect": fixed_effect(es)}``.
+    layout : {"default", "revman", "apa"}
+        "revman" has all numbers left of the plot, with totals per arm, as Cochrane reviews do; "apa" has no colour and
+        no weights.
+    arms : bool, optional
+        Whether to show the means and SDs of both arms (`m1i sd1i m2i sd2i`), where the effects table has them; by
+        default in the layout "revman" only.
 
     Returns
     -------
@@ -67,67 +80,49 @@ def forest(
     Raises
     ------
     DataError
-        If `columns` or `sort_by` names a column that the effects table lacks.
+        If `columns` or `sort_by` names a column that the effects table lacks, or a risk of bias is none of the words.
+    ValueError
+        If `layout` is none of the three.
+
+    Notes
+    -----
+    Columns of the effects table that begin with ``rob_`` (low, some, high, unclear, or empty) are risk-of-bias
+    judgements: a coloured dot with a symbol each, explained below the plot.
 
     Examples
     --------
+    >>> import pandas as pd
     >>> from metamiq.pooling.models import random_effects
     >>> es = pd.DataFrame({"study": ["a", "b", "c"], "yi": [0.1, 0.5, 0.9], "vi": [0.04, 0.02, 0.05]})
     >>> ax = forest(random_effects(es), reference=(0.59, "published: 0.59"))
     >>> print(ax.get_label().split(".")[0])
     Forest plot of 3 effects
     """
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout must be one of {', '.join(map(repr, LAYOUTS))}, not {layout!r}.")
     drawn_from_fit(fit, "A forest plot")
     effects, measure = effects_of(fit), measure_of(fit)
     headers = dict(columns) if isinstance(columns, Mapping) else {c: c.replace("_", " ") for c in columns}
-    rows = _with_columns(forest_rows(fit, level, sort_by=sort_by, also=also), effects, list(headers))
+    rows = with_columns(forest_rows(fit, level, sort_by=sort_by, also=also), effects, list(headers))
+    rows, domains = with_risk_of_bias(with_arms(rows, effects), effects)
+    revman = layout == "revman"
+    if revman:
+        rows = with_totals(rows, level_of(fit, level))
+    arms = revman if arms is None else arms
     groups = effects.attrs.get("groups", ("group 1", "group 2")) if groups is None else groups
     whole = rows.loc[rows["kind"] == "mean", "yi"]
     ax = draw_rows(
         ax,
         rows,
         measure=measure,
-        columns=_text_columns(rows, headers, groups, level_of(fit, level)),
+        columns=text_columns(
+            rows, headers, groups, level_of(fit, level), fit=fit, layout=layout, arms=arms, domains=domains
+        ),
         reference=reference,
         favours=Scale(measure).favours(groups) if favours is None else favours,
-        footer=footer_lines(fit, level),
+        footer=[*footer_lines(fit, level), *risk_of_bias_line(rows, domains)],
         guide=float(whole.iloc[0]) if len(whole) else None,
+        look=PLAIN if layout == "apa" else COLOURED,
     )
     ax.set_label(alt_text(fit, "Forest plot", level))
     return ax
-
-
-def _with_columns(rows: pd.DataFrame, effects: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    missing = [c for c in columns if c not in effects]
-    if missing:
-        raise DataError(
-            f"Every column to show must be in the effects table, but {', '.join(missing)} is not among "
-            f"{', '.join(sorted(map(str, effects.columns)))}."
-        )
-    at = rows["position"].to_numpy(dtype=int)
-    for name in columns:
-        values = effects[name].tolist()
-        rows[f"user_{name}"] = [_cell(values[i]) if i >= 0 else "" for i in at]
-    return rows
-
-
-def _cell(value: object) -> str:
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _text_columns(
-    rows: pd.DataFrame, headers: Mapping[str, str], groups: tuple[str, str], level: float
-) -> list[TextColumn]:
-    out = [TextColumn("label", "", "left", "left")]
-    out += [TextColumn(f"user_{field}", wrap(header, 20), "left", "left") for field, header in headers.items()]
-    for field, group in (("n1_text", groups[0]), ("n2_text", groups[1])):
-        if (rows[field] != "").any():
-            unit = "events/n" if rows[field].str.contains("/").any() else "n"
-            out.append(TextColumn(field, f"{wrap(group, 14)}\n{unit}"))
-    bounds = " or bound" if (rows["kind"] == "bound").any() else ""
-    out.append(TextColumn("effect_text", f"Estimate [{100 * level:g}% CI]{bounds}", "right"))
-    if (rows["weight_text"] != "").any():
-        out.append(TextColumn("weight_text", "Weight", "right"))
-    return out

@@ -22,6 +22,8 @@ from metamiq.plots.row_marks import SIDE, SMALLEST, Marks
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import FONT, LINE, POINTS_PER_INCH
 
+DOT = 11.5  # points across, of a risk-of-bias judgement
+
 
 def draw_rows(
     ax: Axes | None,
@@ -35,6 +37,7 @@ def draw_rows(
     guide: float | None = None,
     null: float = 0.0,
     axis_name: str | None = None,
+    look: style.Look = style.COLOURED,
 ) -> Axes:
     """Draw `rows` (columns as in `forest_rows`) from top to bottom.
 
@@ -61,6 +64,8 @@ def draw_rows(
         The null value, on the scale of analysis; NaN draws none.
     axis_name : str, optional
         Label of the axis; by default that of the measure.
+    look : Look
+        The colours.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def draw_rows(
         Data coordinates: x the effect, y points from the top of the first row.
     """
     scale = Scale(measure)
-    legend = _legend_entries(rows)
+    legend = _legend_entries(rows, look)
     layout = lay_out(
         rows,
         columns,
@@ -90,9 +95,9 @@ def draw_rows(
     if guide is not None and np.isfinite(guide):
         ax.axvline(float(scale.shown(guide)), color=style.QUIET, lw=0.7, ls=(0, (1, 2)), zorder=1)
     if at is not None:
-        ax.axvline(float(scale.shown(at)), color=style.REFERENCE, lw=1.2, ls=(0, (5, 2)), zorder=1.5)
-    _draw_marks(ax, rows, layout, scale, low, high, factor)
-    _draw_text(ax, layout, factor, width, None if at is None else (at - low) / (high - low))
+        ax.axvline(float(scale.shown(at)), color=look.reference, lw=1.2, ls=(0, (5, 2)), zorder=1.5)
+    _draw_marks(ax, rows, layout, scale, low, high, factor, look)
+    _draw_text(ax, layout, factor, width, None if at is None else (at - low) / (high - low), look)
     if legend:
         _draw_legend(ax, layout, factor, legend)
     return ax
@@ -172,31 +177,33 @@ def _frame(ax: Axes) -> None:
 
 
 def _draw_marks(
-    ax: Axes, rows: pd.DataFrame, layout: Layout, scale: Scale, low: float, high: float, factor: float
+    ax: Axes, rows: pd.DataFrame, layout: Layout, scale: Scale, low: float, high: float, factor: float, look: style.Look
 ) -> None:
     weight = rows["weight"].to_numpy(dtype=float)
     shown = rows["kind"].eq("point").to_numpy() & np.isfinite(weight)
     heaviest = float(np.max(weight, initial=0.0, where=np.isfinite(weight)))
-    draw = Marks(ax, scale, low, high, factor)
+    draw = Marks(ax, scale, low, high, factor, look)
     for i, row in enumerate(rows.itertuples(index=False)):
         y, half = float(layout.centres[i]), LINE * FONT / 2
         ends = (float(row.ci_low), float(row.ci_high))  # type: ignore[arg-type]
         if row.kind == "point":
             side = SIDE * np.sqrt(weight[i] / heaviest) if shown[i] and heaviest > 0 else 0.6 * SIDE
-            draw.interval(y, *ends, color=style.POINT)
+            draw.interval(y, *ends, color=look.point)
             draw.square(y, float(row.yi), max(float(side), SMALLEST))  # type: ignore[arg-type]
         elif row.kind == "bound":
             draw.bound(y, *ends, half=0.62 * half)
         elif row.kind in ("mean", "subtotal"):
             draw.diamond(y, float(row.yi), *ends, half=0.85 * half, filled=row.kind == "mean")  # type: ignore[arg-type]
         elif row.kind == "estimate":
-            draw.interval(y, *ends, color=style.POINT)
+            draw.interval(y, *ends, color=look.point)
             draw.square(y, float(row.yi), 0.6 * SIDE)  # type: ignore[arg-type]
         elif row.kind == "prediction":
             draw.interval(y, *ends, color=style.MEAN, width=2.6)
 
 
-def _draw_text(ax: Axes, layout: Layout, factor: float, width: float, reference_at: float | None) -> None:
+def _draw_text(
+    ax: Axes, layout: Layout, factor: float, width: float, reference_at: float | None, look: style.Look
+) -> None:
     """All text beside, above and below the plot, at its place in points from the plot's edges."""
     size = FONT * factor
 
@@ -222,6 +229,20 @@ def _draw_text(ax: Axes, layout: Layout, factor: float, width: float, reference_
         if cell.row < 0:
             say(cell.text, x, 1.0, cell.offset, 4.0, ha=cell.align, va="bottom", weight=weight)
         else:
+            if cell.dot:
+                aside = offset_copy(ax.get_yaxis_transform(), style.figure_of(ax), cell.offset * factor, units="points")
+                ax.plot(
+                    [x],
+                    [float(layout.centres[cell.row])],
+                    "o",
+                    transform=aside,
+                    ms=DOT * factor,
+                    color=look.dots[cell.text],
+                    mec=style.MEAN,
+                    mew=0.6 * factor,
+                    clip_on=False,
+                    gid="risk of bias",
+                )
             say(
                 cell.text,
                 x,
@@ -247,7 +268,7 @@ def _draw_text(ax: Axes, layout: Layout, factor: float, width: float, reference_
         # Centred on its line, but never beyond the plot, where the columns have their headers.
         half = style.text_width(layout.reference, size) / 2 / width
         centre = min(max(reference_at, half), 1 - half) if half < 0.5 else 0.5
-        say(layout.reference, centre, 1.0, 0.0, 4.0, ha="center", va="bottom", color=style.REFERENCE)
+        say(layout.reference, centre, 1.0, 0.0, 4.0, ha="center", va="bottom", color=look.reference)
     if layout.favours is not None:
         left, right = layout.favours
         say(left, 0.0, 0.0, 0.0, -layout.favours_at, ha="left", va="top", multialignment="left")
@@ -260,14 +281,14 @@ def _draw_text(ax: Axes, layout: Layout, factor: float, width: float, reference_
         at += style.text_height(line) + 2.0
 
 
-def _legend_entries(rows: pd.DataFrame) -> list[tuple[str, Line2D | Patch]]:
+def _legend_entries(rows: pd.DataFrame, look: style.Look) -> list[tuple[str, Line2D | Patch]]:
     """Only where there are bounds: points alone need no explanation."""
     if not (rows["kind"] == "bound").any():
         return []
-    bar = Patch(facecolor="white", edgecolor=style.BOUND, hatch=style.HATCH, lw=0.9)
+    bar = Patch(facecolor="white", edgecolor=look.bound, hatch=style.HATCH, lw=0.9)
     entries: list[tuple[str, Line2D | Patch]] = []
     if (rows["kind"] == "point").any():
-        square = Line2D([], [], color=style.POINT, marker="s", ms=6, lw=1.2)
+        square = Line2D([], [], color=look.point, marker="s", ms=6, lw=1.2)
         entries.append(("Point: estimate with its interval, area by weight", square))
     entries.append(("Bound: the trial's estimate lies somewhere in the bar; an arrow has no limit", bar))
     return entries

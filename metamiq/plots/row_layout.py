@@ -28,6 +28,7 @@ class TextColumn:
     header: str
     side: str = "left"  # "left" or "right" of the plot
     align: str = "right"
+    dot: bool = False  # each text is one symbol on a dot
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Cell:
     align: str
     bold: bool
     row: int  # -1: the header
+    dot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +124,13 @@ def lay_out(
         sizes[side] = total
         at = -total if side == "left" else GAP
         for column, width in zip(placed, widths, strict=True):
-            offset = at if column.align == "left" else at + width
+            offset = at + {"left": 0.0, "center": width / 2}.get(column.align, width)
             if column.header:
                 cells.append(Cell(column.header, side, offset, column.align, True, -1))
             cells += [
-                Cell(t, side, offset, column.align, bool(bold[i]), i) for i, t in enumerate(texts[column]) if t.strip()
+                Cell(t, side, offset, column.align, bool(bold[i]) or column.dot, i, column.dot)
+                for i, t in enumerate(texts[column])
+                if t.strip()
             ]
             at += width + GAP
     # The rows' tables beside the plot may be narrow: the words below it must still have room.

@@ -17,8 +17,9 @@ _TIP = 0.028  # of the axis: the arrow head of an unlimited bound
 class Marks:
     """The marks of one plot, which share their axis and its ends."""
 
-    def __init__(self, ax: Axes, scale: Scale, low: float, high: float, factor: float) -> None:
+    def __init__(self, ax: Axes, scale: Scale, low: float, high: float, factor: float, look: style.Look) -> None:
         self.ax, self.scale, self.low, self.high, self.factor = ax, scale, low, high, factor
+        self.look = look
 
     def _x(self, value: float) -> float:
         return float(self.scale.shown(min(max(value, self.low), self.high)))
@@ -38,7 +39,7 @@ class Marks:
     def square(self, y: float, x: float, side: float) -> None:
         """A filled square, `side` points wide."""
         self.ax.scatter(
-            [self._x(x)], [y], s=(side * self.factor) ** 2, marker="s", color=style.POINT, linewidths=0, zorder=3
+            [self._x(x)], [y], s=(side * self.factor) ** 2, marker="s", color=self.look.point, linewidths=0, zorder=3
         )
 
     def bound(self, y: float, low: float, high: float, *, half: float) -> None:
@@ -61,7 +62,7 @@ class Marks:
                 [(self._x(x), v) for x, v in corners],
                 closed=True,
                 facecolor="white",
-                edgecolor=style.BOUND,
+                edgecolor=self.look.bound,
                 hatch=style.HATCH,
                 lw=0.9 * self.factor,
                 zorder=2,
@@ -76,7 +77,7 @@ class Marks:
                 self.ax.plot(
                     [x, x],
                     [y - 1.25 * half, y + 1.25 * half],
-                    color=style.BOUND,
+                    color=self.look.bound,
                     lw=2 * self.factor,
                     zorder=2.5,
                     solid_capstyle="butt",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import cast
 
 from matplotlib.axes import Axes
@@ -26,6 +28,20 @@ QUIET = "#767676"  # grey lines and secondary text; 4.5:1 on white
 HATCH = "/////"
 GROUPS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The colours of a row plot; shapes and symbols are the same in all."""
+
+    point: str
+    bound: str
+    reference: str
+    dots: Mapping[str, str]  # by the symbol that stands on them
+
+
+COLOURED = Look(POINT, BOUND, REFERENCE, {"+": "#56B4E9", "?": "#F0E442", "!": "#E69F00", "−": "#D55E00"})
+PLAIN = Look("#000000", "#444444", "#000000", dict.fromkeys("+?!−", "#FFFFFF"))
 
 FONT = 9.0  # points
 LINE = 1.25  # line height in font sizes

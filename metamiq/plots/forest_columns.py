@@ -1,0 +1,135 @@
+"""The columns of text beside a forest plot, in each of its layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from metamiq.errors import DataError
+from metamiq.plots.forest_rows import Fit, measure_of, numbers
+from metamiq.plots.row_layout import TextColumn
+from metamiq.plots.scale import Scale
+from metamiq.plots.style import clean, number, wrap
+from metamiq.pooling.bounded_fit import BoundedFit
+from metamiq.pooling.records import PooledEffect
+
+LAYOUTS = ("apa", "default", "revman")
+ARM_FIELDS = ("m1i", "sd1i", "m2i", "sd2i")
+ROB = {"low": "+", "some": "!", "some concerns": "!", "high": "−", "unclear": "?"}
+_ROB_WORDS = {"+": "low", "!": "some concerns", "−": "high", "?": "unclear"}
+_WEIGHING = {"FE": "IV, Fixed", "MH": "M-H, Fixed", "PETO": "Peto, Fixed"}
+
+
+def with_columns(rows: pd.DataFrame, effects: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The rows, with the user's columns of the effects table as `user_<name>`."""
+    missing = [c for c in columns if c not in effects]
+    if missing:
+        raise DataError(
+            f"Every column to show must be in the effects table, but {', '.join(missing)} is not among "
+            f"{', '.join(sorted(map(str, effects.columns)))}."
+        )
+    at = rows["position"].to_numpy(dtype=int)
+    for name in columns:
+        values = effects[name].tolist()
+        rows[f"user_{name}"] = [_cell(values[i]) if i >= 0 else "" for i in at]
+    return rows
+
+
+def with_arms(rows: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
+    """The rows, with the texts `m1i_text sd1i_text m2i_text sd2i_text`, empty where a table lacks the numbers."""
+    at = rows["position"].to_numpy(dtype=int)
+    for name in ARM_FIELDS:
+        values = numbers(effects, name)
+        rows[f"{name}_text"] = [number(values[i]) if i >= 0 and np.isfinite(values[i]) else "" for i in at]
+    return rows
+
+
+def with_risk_of_bias(rows: pd.DataFrame, effects: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The rows with the symbol of each judgement, and the domains (columns `rob_<domain>`) by their letter."""
+    fields = [str(c) for c in effects.columns if str(c).startswith("rob_")]
+    at = rows["position"].to_numpy(dtype=int)
+    faults = []
+    for name in fields:
+        given = ["" if pd.isna(v) else clean(v).lower() for v in effects[name]]
+        faults += [f"{name} has {v!r} in row {i + 1}" for i, v in enumerate(given) if v and v not in ROB]
+        rows[f"{name}_text"] = [ROB.get(given[i], "") if i >= 0 else "" for i in at]
+    if faults:
+        raise DataError(
+            f"Risk of bias must be one of {', '.join(map(repr, sorted(ROB)))} or empty, but {'; '.join(faults)}. "
+            "Correct it, or rename the column so that it does not begin with rob_."
+        )
+    letters = (f"{chr(ord('A') + i % 26)}{i // 26 + 1 if i >= 26 else ''}" for i in range(len(fields)))
+    return rows, dict(zip(letters, fields, strict=True))
+
+
+def risk_of_bias_line(rows: pd.DataFrame, domains: Mapping[str, str]) -> list[str]:
+    """The footer line that says what letters and symbols mean."""
+    if not domains:
+        return []
+    named = ", ".join(f"{letter} {clean(name[4:].replace('_', ' '))}" for letter, name in domains.items())
+    used = {t for name in domains.values() for t in rows[f"{name}_text"]}
+    symbols = ", ".join(f"{symbol} {word}" for symbol, word in _ROB_WORDS.items() if symbol in used)
+    return [f"Risk of bias: {named}" + (f". Symbols: {symbols}." if symbols else ".")]
+
+
+def with_totals(rows: pd.DataFrame, level: float) -> pd.DataFrame:
+    """The rows with the pooled one named as RevMan does, and with the participants of both arms."""
+    # Means of other models stand below without a weight, and keep their names.
+    means = np.flatnonzero((rows["kind"] == "mean") & (rows["weight_text"] != ""))
+    if not len(means):
+        return rows
+    whole = rows.index[means[0]]
+    rows.loc[whole, "label"] = f"Total ({100 * level:g}% CI)"
+    for arm in ("n1", "n2"):
+        n = rows.loc[rows["position"] >= 0, f"{arm}i"].to_numpy(dtype=float)
+        texts = rows.loc[rows["position"] >= 0, f"{arm}_text"]
+        if len(n) and np.isfinite(n).all():
+            rows.loc[whole, f"{arm}_text"] = ("≈" if texts.str.contains("≈").any() else "") + f"{n.sum():g}"
+    return rows
+
+
+def text_columns(
+    rows: pd.DataFrame,
+    headers: Mapping[str, str],
+    groups: tuple[str, str],
+    level: float,
+    *,
+    fit: Fit,
+    layout: str,
+    arms: bool,
+    domains: Mapping[str, str],
+) -> list[TextColumn]:
+    """Which columns stand where: RevMan has all numbers left of the plot, the others have the estimate at its right."""
+    out = [TextColumn("label", "", "left", "left")]
+    out += [TextColumn(f"user_{field}", wrap(header, 20), "left", "left") for field, header in headers.items()]
+    for i, group in enumerate(groups, start=1):
+        shown = [(f"m{i}i_text", "mean"), (f"sd{i}i_text", "SD")] if arms else []
+        unit = "events/n" if rows[f"n{i}_text"].str.contains("/").any() else "total" if layout == "revman" else "n"
+        shown = [(f, u) for f, u in [*shown, (f"n{i}_text", unit)] if (rows[f] != "").any()]
+        for place, (field, word) in enumerate(shown):
+            # The arm's name stands once, above the middle of its columns.
+            out.append(TextColumn(field, f"{wrap(group, 14)}\n{word}" if place == len(shown) // 2 else word))
+    side = "left" if layout == "revman" else "right"
+    bounds = " or bound" if (rows["kind"] == "bound").any() else ""
+    header = f"Estimate [{100 * level:g}% CI]{bounds}"
+    if layout == "revman":
+        header = f"{wrap(Scale(measure_of(fit)).name, 24)}\n{_weighing(fit)}, {100 * level:g}% CI{bounds}"
+    columns = [TextColumn("effect_text", header, side)]
+    if (rows["weight_text"] != "").any() and layout != "apa":
+        columns.insert(0 if layout == "revman" else 1, TextColumn("weight_text", "Weight", side))
+    dots = [TextColumn(f"{name}_text", letter, "right", "center", dot=True) for letter, name in domains.items()]
+    return out + columns + dots
+
+
+def _weighing(fit: Fit) -> str:
+    if isinstance(fit, BoundedFit):
+        return "ML, Random"
+    return _WEIGHING.get(fit.method, "IV, Random") if isinstance(fit, PooledEffect) else "IV, Random"
+
+
+def _cell(value: object) -> str:
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
