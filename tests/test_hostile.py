@@ -5,16 +5,21 @@ All tables here are synthetic.
 
 from __future__ import annotations
 
+import errno
+import gzip
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner, Result
 from numpy.testing import assert_allclose
 from scipy import integrate, stats
 
 import metamiq as mm
+from metamiq.cli import main
 
 SAME_NUMBERS = {"rtol": 1e-12}  # the same arithmetic on the same numbers
 FLOAT32 = {"rtol": 1e-6}  # the inputs carry seven digits
@@ -312,3 +317,64 @@ def test_the_exact_interval_of_a_large_effect_solves_its_equation(g, n):
 
     low, high = mm.hedges_g_ci(g, n, n)
     assert_allclose([below(low / scale), below(high / scale)], [0.975, 0.025], rtol=1e-6)  # the quadrature's
+
+
+@pytest.fixture
+def study_table(tmp_path: Path) -> Path:
+    path = tmp_path / "studies.csv"
+    TABLE.to_csv(path, index=False)
+    return path
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def test_a_figure_that_cannot_be_written_is_one_sentence(study_table, tmp_path):
+    result = _run("pool", study_table, "--forest", tmp_path / "absent" / "forest.svg")
+    assert result.exit_code == 2
+    assert "forest.svg could not be read or written: No such file or directory." in result.stderr
+
+
+@pytest.mark.parametrize(("name", "start"), [("forest.svg", b"<?xml"), ("forest.PNG", b"\x89PNG")])
+def test_a_figure_is_what_its_name_says(study_table, tmp_path, name, start):
+    assert _run("pool", study_table, "--forest", tmp_path / name).exit_code == 0
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_a_figure_of_another_kind_is_refused_before_the_work(study_table, tmp_path):
+    result = _run("pool", study_table, "--forest", tmp_path / "forest.pdf")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "must name a file that ends in .svg or .png" in result.stderr
+
+
+def test_an_output_that_is_full_is_one_sentence(study_table, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(mm.random_effects(TABLE).__class__, "summary", full)
+    result = _run("pool", study_table)
+    assert result.exit_code == 2
+    assert result.stderr.endswith("the output could not be read or written: No space left on device.\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(b"study,yi,vi\na,1,1\n"), "compressed file"),
+        (b"PK\x03\x04rest", "spreadsheet or another zipped file"),
+        (b"\xd0\xcf\x11\xe0rest", "old spreadsheet"),
+        (b"%PDF-1.7", "PDF"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path, content, said):
+    path = tmp_path / "studies.csv"
+    path.write_bytes(content)
+    with pytest.raises(mm.DataError, match=said):
+        mm.read_table(path)
+
+
+@pytest.mark.parametrize("dataset", [None, TABLE, "mi_cbt_anxiety", mm.load_dataset("bcg")])
+def test_trial_effects_of_something_else_is_refused(dataset):
+    with pytest.raises(ValueError, match="must have"):
+        mm.trial_effects(dataset)

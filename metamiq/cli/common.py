@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,9 +37,22 @@ def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
         except (ValueError, ConvergenceError) as error:  # DataError is a ValueError
             say(f"metamiq: {error}")
             sys.exit(EXIT_COULD_NOT_RUN)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader has seen enough: click ends in silence
+                raise
+            say(f"metamiq: {error.filename or 'the output'} could not be read or written: {error.strerror}.")
+            if error.filename is None:
+                _drop_output()
+            sys.exit(EXIT_COULD_NOT_RUN)
         sys.exit(code or 0)
 
     return run
+
+
+def _drop_output() -> None:
+    """Keep what could not be written from being tried, and complained of, once more at the end."""
+    with suppress(OSError, ValueError):  # a stream without a file behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def open_dataset(name_or_folder: str) -> Dataset:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 @click.option("--level", default=0.95, show_default=True, help="Coverage of intervals.")
 @click.option("--moderators", help='Formula, such as "disorder + mi_sessions".')
 @click.option(
-    "--forest", "figure", type=click.Path(path_type=Path, dir_okay=False), help="Write a forest plot (SVG) here."
+    "--forest",
+    "figure",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a forest plot here (.svg or .png).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @guarded
@@ -50,6 +53,8 @@ def pool(
     from metamiq.report import content
     from metamiq.report.writing import json_text
 
+    if figure is not None and figure.suffix.lower() not in (".svg", ".png"):
+        raise ValueError(f"--forest must name a file that ends in .svg or .png, not {str(figure)!r}.")
     table = read_table(file)
     for note in table.attrs.get("notes", ()):
         say(f"note: {note}")
@@ -77,7 +82,10 @@ def pool(
         from metamiq import plots
 
         drawn = plots.forest(fit).figure.figure
-        plots.save_svg(drawn, figure)
+        if figure.suffix.lower() == ".png":
+            plots.save_png(drawn, figure)
+        else:
+            plots.save_svg(drawn, figure)
         say(f"written: {figure}")
 
 

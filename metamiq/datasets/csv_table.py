@@ -25,6 +25,12 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
 )
+_NOT_TEXT = {
+    b"PK\x03\x04": "this is a spreadsheet or another zipped file",
+    b"\x1f\x8b": "this is a compressed file (gzip)",
+    b"\xd0\xcf\x11\xe0": "this is an old spreadsheet (.xls)",
+    b"%PDF": "this is a PDF",
+}
 _SEP_LINE = re.compile(r'"?sep=([,;\t|])"?\s*$', re.IGNORECASE)
 
 
@@ -130,11 +136,10 @@ def read_csv_table(path: str | PathLike[str]) -> CsvTable:
 
 
 def _load(file: Path, name: str) -> bytes:
-    if file.is_dir():
-        rule, came = "a table must be a file", "this is a folder"
-        raise FaultyDataError([Fault(rule, came, name, advice="Name the CSV file in it.")])
     try:
         return file.read_bytes()
+    except IsADirectoryError:
+        fault = Fault("a table must be a file", "this is a folder", name, advice="Name the CSV file in it.")
     except FileNotFoundError:
         fault = Fault("the file must exist", "it was not found", name, advice="Check the name and the folder.")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -144,9 +149,10 @@ def _load(file: Path, name: str) -> bytes:
 
 def _decode(raw: bytes, name: str) -> tuple[str, list[str]]:
     encoding, notes = "utf-8", []
-    if raw.startswith(b"PK\x03\x04"):
-        rule, came = "a table must be a CSV file", "this is a spreadsheet or another zipped file"
-        raise FaultyDataError([Fault(rule, came, name, advice="Export it as 'CSV UTF-8' first.")])
+    for start, came in _NOT_TEXT.items():
+        if raw.startswith(start):
+            rule, advice = "a table must be a CSV file", "Unpack it, or export it as 'CSV UTF-8', first."
+            raise FaultyDataError([Fault(rule, came, name, advice=advice)])
     for bom, bom_encoding, title in _BOMS:
         if raw.startswith(bom):
             raw, encoding = raw[len(bom) :], bom_encoding

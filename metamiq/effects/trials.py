@@ -176,7 +176,7 @@ def bounds_statement(effects: pd.DataFrame) -> str:
     ...                       "domain": ["symptoms", "response"]})
     >>> print(bounds_statement(table))
     1 of 2 rows is a bound, which rests on a two-sided 5% t test at the end of treatment with these arm sizes
-    (assumed in 1) and, in 1, on a verdict on response.
+    (assumed in 1), except 1 on a verdict on response.
     """
     n, total = int((effects["kind"] == "bound").sum()), len(effects)
     if n == 0:
@@ -190,9 +190,26 @@ def bounds_statement(effects: pd.DataFrame) -> str:
     line = f"{n} of {total} rows {words} on {test} with these arm sizes"
     line += f" (assumed in {assumed})" if assumed else ""
     directions = int((bounds["report"] == "direction").sum()) if "report" in bounds else 0
-    apart = [f"in {directions}, on a direction alone"] if directions else []
-    apart += [f"in {response}, on a verdict on response"] if response else []
-    return line + (" and, " + "; ".join(apart) if apart else "") + "."
+    apart = [f"{directions} on a direction alone"] if directions else []
+    apart += [f"{response} on a verdict on response"] if response else []
+    return line + (f", except {' and '.join(apart)}" if apart else "") + "."
+
+
+def _check_tables(ds: Evidence) -> None:
+    for name in ("trials", "results"):
+        table = getattr(ds, name, None)
+        if not isinstance(table, pd.DataFrame):
+            raise ValueError(
+                f"A dataset must have the tables trials and results, but {type(ds).__name__} has no {name}."
+            )
+        if "trial_id" not in table.columns:
+            raise DataError(
+                f"{name}.csv must have the column trial_id and say what the trials report, but it has "
+                f"{', '.join(map(str, table.columns)) or 'nothing'}. For a study table use metamiq.effect_sizes."
+            )
+    twice = sorted(map(str, ds.trials["trial_id"][ds.trials["trial_id"].duplicated()].unique()))
+    if twice:
+        raise DataError(f"Each trial must have one row, but {', '.join(twice)} has more. Leave one.")
 
 
 def _split_trials(
@@ -205,6 +222,7 @@ def _split_trials(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     one_of("vtype", vtype, ("LS", "LS2", "UB"))
     check_level(level)
+    _check_tables(ds)
     chosen, reasons = choose_results(ds, choice, rule)
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
