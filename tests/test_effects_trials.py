@@ -315,7 +315,7 @@ def test_bounds_statement_counts_what_it_says():
     assert "\n" not in line
     assert line.startswith(f"{len(bounds)} of {len(effects)} rows are bounds")
     assert f"assumed in {(bounds['n_source'] == 'assumed').sum()}" in line
-    assert line.endswith("in 1, on a verdict on response.")
+    assert line.endswith("and 1 on a verdict on response.")
     assert "two-sided 1% t test" in bounds_statement(trial_effects(DS, level=0.99))
     assert bounds_statement(effects[effects["kind"] == "point"]) == "No row is a bound: the only row is a point."
 

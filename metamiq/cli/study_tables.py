@@ -86,6 +86,7 @@ def pool(
             plots.save_png(drawn, figure)
         else:
             plots.save_svg(drawn, figure)
+            plots.release(drawn)
         say(f"written: {figure}")
 
 

@@ -13,7 +13,7 @@ from metamiq.plots.group_means import group_means, group_rows
 from metamiq.plots.legibility import text_boxes, text_faults
 from metamiq.plots.panels import gosh, influence, specification_curve
 from metamiq.plots.row_drawing import draw_rows
-from metamiq.plots.saving import save_png, save_svg, svg_text
+from metamiq.plots.saving import release, save_png, save_svg, svg_text
 from metamiq.plots.series import cumulative, estimate_rows, estimates, leave_one_out
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "quantile_rows",
     "radial",
     "radial_rows",
+    "release",
     "save_png",
     "save_svg",
     "specification_curve",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -59,6 +60,18 @@ def svg_text(figure: Figure, *, title: str | None = None, description: str | Non
     head, rest = svg[:end], svg[end + 1 :]
     said = f"\n <title>{escape(title)}</title>\n <desc>{escape(description)}</desc>"
     return f'{head} role="img">{said if title or description else ""}{rest}'
+
+
+def release(figure: Figure) -> None:
+    """Let go of a figure that has been written: pyplot, where it is loaded, keeps the figures it may have to show.
+
+    Examples
+    --------
+    >>> release(Figure(figsize=(2, 1)))
+    """
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close(figure)
 
 
 def _distinct_ids(svg: str) -> str:

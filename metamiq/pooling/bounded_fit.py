@@ -20,7 +20,7 @@ from metamiq.pooling.heterogeneity import Interval, h2_from_tau2, i2_from_tau2
 from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.wls import Array, fit, tables
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
-from metamiq.wording import p_text
+from metamiq.wording import count, p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -363,7 +363,7 @@ class BoundedFit:
         percent = f"{100 * self.level:g}%"
         lines = [
             f"Random-effects model of points and bounds (maximum likelihood): k = {self.k} "
-            f"({self.k_points} points, {self.k_bounds} bounds) from {self.n_studies} studies"
+            f"({count(self.k_points, 'point')}, {count(self.k_bounds, 'bound')}) from {self.n_studies} studies"
         ]
         if self.design is None:
             ci, pi = self.ci(), self.pi()

@@ -52,11 +52,13 @@ def choices_of(ds: Dataset, published: str) -> ChoicesFound | CannotFit:
     )
     figure = ax.figure.figure
     assert figure is not None
+    svg = plots.svg_text(figure)
+    plots.release(figure)
     return ChoicesFound(
         tuple(found.summary(claimed).splitlines()),
         moves,
         found.options().reset_index(),
-        plots.svg_text(figure),
+        svg,
         len(at),
         len(curve),
     )

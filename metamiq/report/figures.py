@@ -40,6 +40,7 @@ def first_question(answers: Answers) -> dict[str, str]:
             return
         assert figure is not None
         out[name] = plots.svg_text(figure)
+        plots.release(figure)
 
     pooled, disorder, dose, era = answers.pooled, answers.disorder, answers.dose, answers.era
     published = published_mean(answers)

@@ -180,6 +180,7 @@ def _figures(fit: PooledEffect, groups: tuple[str, str]) -> dict[str, str]:
             return
         assert figure is not None
         out[name] = plots.svg_text(figure)
+        plots.release(figure)
 
     add("forest", lambda: plots.forest(fit, groups=groups))
     if fit.k > 1:
