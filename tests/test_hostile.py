@@ -378,3 +378,55 @@ def test_a_file_of_another_kind_is_named(tmp_path, content, said):
 def test_trial_effects_of_something_else_is_refused(dataset):
     with pytest.raises(ValueError, match="must have"):
         mm.trial_effects(dataset)
+
+
+COUNTS = pd.DataFrame(
+    {"study": list("abcd"), "ai": [0, 1, 3, 5], "n1i": [10, 20, 30, 10], "ci": [0, 3, 2, 10], "n2i": [10, 22, 31, 10]}
+)
+NO_REFIT: dict[str, Callable[[], Any]] = {
+    "a multilevel model": lambda: mm.multilevel(TABLE, cluster="cluster"),
+    "robust": lambda: mm.robust(mm.random_effects(TABLE), cluster="cluster"),
+    "subgroups": lambda: mm.subgroups(TABLE, "group"),
+    "a posterior": lambda: mm.bayes_random_effects(TABLE),
+    "counts": lambda: mm.mantel_haenszel(COUNTS),
+    "counts with a random effect": lambda: mm.glmm(COUNTS),
+    "weights of its own": lambda: mm.random_effects(TABLE, weights="equal"),
+    "a tau2 that was given": lambda: mm.random_effects(TABLE, tau2=0.1),
+    "a table": lambda: TABLE,
+    "nothing": lambda: None,
+    "text": lambda: "REML",
+}
+REFITS: dict[str, Callable[[Any], Any]] = {
+    "leave_one_out": mm.leave_one_out,
+    "cumulative": lambda fit: mm.cumulative(fit, by="study"),
+    "influence": mm.influence,
+    "subsets": mm.subsets,
+    "gosh_clusters": mm.gosh_clusters,
+    "bootstrap": lambda fit: mm.bootstrap(fit, n=10),
+    "parametric bootstrap": lambda fit: mm.bootstrap(fit, n=10, kind="parametric"),
+}
+
+
+@pytest.mark.parametrize("refit", REFITS)
+@pytest.mark.parametrize("kind", NO_REFIT)
+def test_a_model_is_not_refitted_as_another_one(kind, refit):
+    with pytest.raises(ValueError, match=r"needs|estimates tau2 anew"):
+        REFITS[refit](NO_REFIT[kind]())
+
+
+@pytest.mark.parametrize("method", [mm.egger_test, mm.trim_and_fill, mm.p_curve, mm.harbord_test, mm.worst_case])
+@pytest.mark.parametrize("fit", [None, "REML", 1.0])
+def test_small_study_methods_name_what_they_need(method, fit):
+    with pytest.raises(ValueError, match="needs a"):
+        method(fit)
+
+
+def test_a_cumulative_analysis_needs_one_mean():
+    with pytest.raises(mm.DataError, match="has moderators"):
+        mm.cumulative(mm.meta_regression(TABLE, "dose"), by="study")
+
+
+def test_a_given_tau2_has_no_standard_error_and_is_said_to_be_given():
+    fit = mm.random_effects(TABLE, tau2=0.1)
+    assert np.isnan(fit.tau2_se)
+    assert "Random-effects model (tau2 given)" in fit.summary()

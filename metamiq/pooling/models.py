@@ -139,6 +139,7 @@ def random_effects(
         source=source,
         pi_method=pi_method,
         combine=None if combine is None else frozen_copy(combine),
+        tau2_given=tau2 is not None,
     )
 
 

@@ -40,6 +40,7 @@ class PooledEffect(UnivariateFit):
     source: Source
     pi_method: str = "test"
     combine: Array | None = field(default=None, repr=False)  # weights of the mean, when not 1 / (vi + tau2)
+    tau2_given: bool = False  # by the caller, not estimated
 
     @property
     def _residual_q(self) -> tuple[float, int]:
@@ -166,7 +167,8 @@ class PooledEffect(UnivariateFit):
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""
-        model = "Fixed-effect model" if self.method == "FE" else f"Random-effects model ({self.method})"
+        how = "tau2 given" if self.tau2_given else self.method
+        model = "Fixed-effect model" if self.method == "FE" else f"Random-effects model ({how})"
         ci, pi, percent = self.ci(), self.pi(), f"{100 * self.level:g}%"
         letter = "z" if self.dof is None else f"t({self.dof:g})"
         lines = [

@@ -65,6 +65,7 @@ class UnivariateFit:
     method: str
     level: float
     source: Source
+    tau2_given: bool = False  # by the caller, not estimated
 
     @property
     def _design(self) -> Array | None:
@@ -125,8 +126,8 @@ class UnivariateFit:
 
     @property
     def tau2_se(self) -> float:
-        """Standard error of tau2; NaN for a fixed-effect model and where tau2 is undefined."""
-        if self.method == "FE" or np.isnan(self.tau2):
+        """Standard error of tau2; NaN for a fixed-effect model and where tau2 is undefined or was given."""
+        if self.method == "FE" or np.isnan(self.tau2) or self.tau2_given:
             return np.nan
         return float(tau2.standard_error(self.tables(), self.method, np.array([self.tau2]))[0])
 

@@ -96,6 +96,8 @@ def cumulative(fit: PooledEffect | BoundedFit, by: str = "year", *, ascending: b
     ['b', 'c', 'a']
     """
     readable.not_a_table(fit, "A cumulative analysis")
+    if isinstance(fit, MetaRegression):
+        raise DataError("A cumulative analysis needs one mean, but the model has moderators. Fit it without them.")
     effects = fit.effects
     labels = list(fit.labels) if isinstance(fit, BoundedFit) else fit.source.labels()
     if by == "precision" and by not in effects:

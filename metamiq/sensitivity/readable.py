@@ -36,11 +36,16 @@ class Rows(NamedTuple):
 
 
 def not_a_table(fit: object, method: str) -> None:
-    """Raise ValueError when a table is given where a fit belongs."""
+    """Raise ValueError when anything but a fit of one effect per row, which can be refitted, is given."""
     if isinstance(fit, pd.DataFrame):
         raise ValueError(
             f"{method} needs a fit, not a table. Fit the table first, with metamiq.random_effects or "
             "random_effects_bounded."
+        )
+    if not isinstance(fit, PooledEffect | MetaRegression | BoundedFit):
+        raise ValueError(
+            f"{method} needs a fit of metamiq.random_effects, fixed_effect, meta_regression or random_effects_bounded, "
+            f"not {type(fit).__name__}: its model would not be the one that is refitted."
         )
 
 

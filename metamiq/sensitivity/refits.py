@@ -22,8 +22,7 @@ COLUMNS = ("k", "estimate", "se", "statistic", "dof", "p_value", "ci_low", "ci_h
 
 def refit(fit: PooledEffect | MetaRegression, **rows: NDArray[np.generic]) -> BatchFits:
     """The fit's model on other rows: `mask` or `weights` of shape (B, k), or new `yi` of shape (B, k)."""
-    if isinstance(fit, PooledEffect) and fit.combine is not None:
-        raise ValueError("Refitting needs inverse-variance weights, but this fit was made with weights of its own.")
+    check_refittable(fit)
     yi = rows.pop("yi", fit.source.yi)
     X = fit.design.X if isinstance(fit, MetaRegression) else None
     return batch.random_effects(
@@ -35,6 +34,19 @@ def refit(fit: PooledEffect | MetaRegression, **rows: NDArray[np.generic]) -> Ba
         level=fit.level,
         **rows,
     )
+
+
+def check_refittable(fit: PooledEffect | MetaRegression) -> None:
+    """Raise ValueError when the fit is not one of yi and vi with inverse-variance weights."""
+    if isinstance(fit, PooledEffect) and fit.combine is not None:
+        raise ValueError("Refitting needs inverse-variance weights, but this fit was made with weights of its own.")
+    if isinstance(fit, PooledEffect) and fit.tau2_given:
+        raise ValueError("Refitting estimates tau2 anew, but this fit was made with a tau2 that was given.")
+    if fit.method not in batch.METHODS:
+        raise ValueError(
+            "Refitting needs a fit of metamiq.random_effects, fixed_effect or meta_regression, not one by "
+            f"{fit.method}, which rests on the counts."
+        )
 
 
 def table(fits: BatchFits, index: pd.Index[str] | None = None) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from metamiq.pooling.wls import Array
 from metamiq.progress import track
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.deletion import leave_one_out
-from metamiq.sensitivity.refits import CELLS, refit
+from metamiq.sensitivity.refits import CELLS, check_refittable, refit
 from metamiq.wording import fixed
 
 KINDS = ("cases", "parametric")
@@ -141,6 +141,7 @@ def bootstrap(fit: PooledEffect, n: int = 2000, seed: int = 0, *, kind: str = "c
         raise ValueError(f"kind must be one of 'cases', 'parametric', not {kind!r}.")
     check_whole("n", n, least=2)
     readable.one_mean_of(fit, "A bootstrap", at_least=1)
+    check_refittable(fit)
     if fit.k < 2 or np.isnan(fit.tau2):
         raise DataError(f"A bootstrap needs at least two rows, but the fit has {fit.k}.")
     rng = generator(seed)

@@ -106,6 +106,8 @@ def peters_test(counts: PooledEffect | pd.DataFrame, *, level: float = 0.95) -> 
 def _informative(counts: PooledEffect | pd.DataFrame, method: str) -> tuple[Counts, list[str]]:
     if isinstance(counts, BoundedFit):
         raise DataError(f"{method} needs 2x2 counts, but {counts.k_bounds} of {counts.k} rows are bounds.")
+    if not isinstance(counts, PooledEffect | pd.DataFrame):
+        raise ValueError(f"{method} needs a table of 2x2 counts, or a fit of one, not {type(counts).__name__}.")
     frame = counts if isinstance(counts, pd.DataFrame) else counts.effects
     missing = [c for c in ("ai", "ci") if c not in frame]
     if missing:

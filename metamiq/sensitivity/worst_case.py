@@ -146,8 +146,8 @@ def worst_case(fit: PooledEffect, q: float = 0.0, *, model: str = "robust", leve
     """
     if model not in MODELS:
         raise ValueError(f"model must be 'fixed' or 'robust', not {model!r}.")
-    level = fit.level if level is None else level
     rows = readable.rows_of(fit, "The worst case")
+    level = fit.level if level is None else level
     if not isinstance(fit, PooledEffect) or fit.combine is not None:
         raise DataError("The worst case needs one mean with inverse-variance weights. Fit it with random_effects.")
     side = readable.direction(fit.estimate)
