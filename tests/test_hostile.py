@@ -10,6 +10,7 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -430,3 +431,46 @@ def test_a_given_tau2_has_no_standard_error_and_is_said_to_be_given():
     fit = mm.random_effects(TABLE, tau2=0.1)
     assert np.isnan(fit.tau2_se)
     assert "Random-effects model (tau2 given)" in fit.summary()
+
+
+PICTURES: dict[str, Callable[[Any], Any]] = {
+    "forest": mm.plots.forest,
+    "funnel": mm.plots.funnel,
+    "radial": mm.plots.radial,
+    "baujat": mm.plots.baujat,
+    "orchard": mm.plots.orchard,
+    "albatross": mm.plots.albatross,
+    "gosh": mm.plots.gosh,
+    "influence": mm.plots.influence,
+    "bubble": lambda fit: mm.plots.bubble(fit, "dose"),
+}
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("kind", ["a multilevel model", "robust", "a posterior", "nothing", "text"])
+def test_a_picture_is_drawn_from_a_fit(kind, picture):
+    with pytest.raises(ValueError, match=r"from a fit|needs a fit"):
+        PICTURES[picture](NO_REFIT[kind]())
+
+
+LABELS = ["研究", "مرحبا", "$x_{", '<script>alert(1)</script> & "it\'s"', "a\nb\tc\x07", "x" * 400, "🦆", ""]
+
+
+@pytest.mark.parametrize("picture", ["forest", "baujat", "influence"])
+def test_any_name_of_a_study_can_be_drawn(picture):
+    ax = PICTURES[picture](mm.random_effects(TABLE.assign(study=LABELS)))
+    svg = mm.plots.svg_text(ax.figure.figure)
+    assert "<script" not in svg
+    ElementTree.fromstring(svg)  # well-formed
+
+
+@pytest.mark.parametrize("yi", [[0.1, 0.5], [0.3] * 4, [0.0] * 4])
+def test_influence_that_is_undefined_is_drawn_empty(yi):
+    ax = mm.plots.influence(mm.random_effects(yi=yi, vi=[0.1] * len(yi)))
+    assert ElementTree.fromstring(mm.plots.svg_text(ax.figure.figure)) is not None
+
+
+def test_a_ratio_beyond_floating_point_can_be_drawn():
+    es = TABLE.assign(yi=[500.0, -800, 3, 4, 1, 2, 1, 2])
+    es.attrs["measure"] = "OR"
+    assert mm.plots.svg_text(mm.plots.radial(mm.random_effects(es)).figure.figure)

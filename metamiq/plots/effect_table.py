@@ -9,16 +9,22 @@ from metamiq.plots.forest_rows import numbers, row_labels
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
+from metamiq.pooling.subgroups import Subgroups
 
 RowFit = PooledEffect | BoundedFit | MetaRegression
 
 
-def drawn_from_fit(fit: object, what: str) -> None:
-    """Raise ValueError when a table is given where a fit belongs."""
+def drawn_from_fit(fit: object, what: str, *, groups: bool = False) -> None:
+    """Raise ValueError when anything but a fit of one effect per row is given (or, with `groups`, subgroups)."""
     if isinstance(fit, pd.DataFrame):
         raise ValueError(
             f"{what} is drawn from a fit, not from a table. Fit the table first, with metamiq.random_effects or "
             "random_effects_bounded."
+        )
+    if not isinstance(fit, RowFit | Subgroups if groups else RowFit):
+        raise ValueError(
+            f"{what} is drawn from a fit of metamiq.random_effects, fixed_effect, meta_regression or "
+            f"random_effects_bounded{', or from subgroups' if groups else ''}, not from {type(fit).__name__}."
         )
 
 

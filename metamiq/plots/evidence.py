@@ -75,7 +75,7 @@ def orchard(fit: PooledEffect | BoundedFit | Subgroups, *, ax: Axes | None = Non
     >>> [t.get_text() for t in ax.get_yticklabels()]
     ['All (k = 4)']
     """
-    drawn_from_fit(fit, "An orchard plot")
+    drawn_from_fit(fit, "An orchard plot", groups=True)
     trunks = orchard_rows(fit, level)
     fits: list[PooledEffect | BoundedFit]
     fits = list(fit.fits.values()) if isinstance(fit, Subgroups) else [fit]

@@ -100,7 +100,7 @@ def forest(
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(map(repr, LAYOUTS))}, not {layout!r}.")
-    drawn_from_fit(fit, "A forest plot")
+    drawn_from_fit(fit, "A forest plot", groups=True)
     effects, measure = effects_of(fit), measure_of(fit)
     headers = dict(columns) if isinstance(columns, Mapping) else {c: c.replace("_", " ") for c in columns}
     rows = with_columns(forest_rows(fit, level, sort_by=sort_by, also=also), effects, list(headers))

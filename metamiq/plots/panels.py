@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
 from metamiq.errors import DataError
 from metamiq.plots import canvas, style
-from metamiq.plots.effect_table import RowFit
+from metamiq.plots.effect_table import RowFit, drawn_from_fit
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import FONT, number
 from metamiq.pooling.bounded_fit import BoundedFit
@@ -85,6 +85,7 @@ def gosh(
     if isinstance(subsets, MetaRegression):
         raise DataError("A GOSH plot needs one mean, but the model has moderators. Draw it for a fit without them.")
     if not isinstance(subsets, pd.DataFrame):
+        drawn_from_fit(subsets, "A GOSH plot")
         from metamiq.sensitivity.subsets import subsets as fit_subsets
 
         measure = subsets.measure if measure is None else measure
@@ -171,10 +172,11 @@ def influence(table: RowFit | pd.DataFrame, *, ax: Axes | None = None, columns: 
         values = table[name].to_numpy(dtype=float)
         panel = ax.inset_axes((j / len(names) + 0.02, 0.0, 1 / len(names) - 0.04, 1.0))
         canvas.start(panel)
-        panel.axvline(_NEUTRAL.get(name, float(np.nanmedian(values))), color=style.QUIET, lw=0.8, ls=(0, (4, 3)))
-        panel.plot(values, at, "o", ms=4, color=style.POINT, clip_on=False)
-        extreme = int(np.nanargmax(np.abs(values - _NEUTRAL.get(name, float(np.nanmedian(values))))))
-        panel.plot(values[extreme], extreme, "s", ms=6.5, color=style.BOUND, clip_on=False)
+        if found := _most_unusual(name, values):
+            usual, extreme = found
+            panel.axvline(usual, color=style.QUIET, lw=0.8, ls=(0, (4, 3)))
+            panel.plot(values, at, "o", ms=4, color=style.POINT, clip_on=False)
+            panel.plot(values[extreme], extreme, "s", ms=6.5, color=style.BOUND, clip_on=False)
         panel.hlines(at, *panel.get_xlim(), color="#E6E6E6", lw=0.6, zorder=0)
         panel.set_ylim(len(table) - 0.5, -0.5)
         panel.yaxis.set_major_locator(FixedLocator(list(at)))
@@ -188,10 +190,20 @@ def influence(table: RowFit | pd.DataFrame, *, ax: Axes | None = None, columns: 
     largest = []
     for name in names:
         values = table[name].to_numpy(dtype=float)
-        i = int(np.nanargmax(np.abs(values - _NEUTRAL.get(name, float(np.nanmedian(values))))))
-        largest.append(f"{_INFLUENCE.get(name, name)} {number(float(values[i]))} ({style.clean(table.index[i])})")
+        if found := _most_unusual(name, values):
+            i = found[1]
+            largest.append(f"{_INFLUENCE.get(name, name)} {number(float(values[i]))} ({style.clean(table.index[i])})")
     ax.set_label(f"Influence of {len(table)} rows. Most unusual: {'; '.join(largest)}.")
     return ax
+
+
+def _most_unusual(name: str, values: Array) -> tuple[float, int] | None:
+    """The usual value of a statistic and the row farthest from it; None when no row has one, as of two rows."""
+    known = np.flatnonzero(np.isfinite(values))
+    if not len(known):
+        return None
+    usual = _NEUTRAL.get(name, float(np.median(values[known])))
+    return usual, int(known[np.argmax(np.abs(values[known] - usual))])
 
 
 def specification_curve(

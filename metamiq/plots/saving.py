@@ -12,6 +12,8 @@ from xml.sax.saxutils import escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from metamiq.plots.style import letters_of_other_fonts
+
 _METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
@@ -52,7 +54,7 @@ def svg_text(figure: Figure, *, title: str | None = None, description: str | Non
     title = spoken.split(". ")[0] if title is None else title
     description = spoken if description is None else description
     buffer = io.StringIO()
-    with rc_context({"svg.hashsalt": "metamiq", "svg.fonttype": "none"}):
+    with rc_context({"svg.hashsalt": "metamiq", "svg.fonttype": "none"}), letters_of_other_fonts():
         figure.savefig(buffer, format="svg", metadata=_METADATA)
     svg = buffer.getvalue()
     svg = _distinct_ids(svg[svg.index("<svg") :])

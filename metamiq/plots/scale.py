@@ -153,7 +153,7 @@ class Scale:
             ticks = [float(f"{lead}e{d}") for d in range(first, last + 1) for lead in leads] if last - first < 8 else []
             out.append(np.array(ticks))
         for step in (1, 2, 3, 5, 10, 20, 50, 100):
-            decades = [d for d in range(first, last + 1) if d % step == 0]
+            decades = [d for d in range(max(first, -300), min(last, 300) + 1) if d % step == 0]
             out.append(10.0 ** np.array(decades, dtype=float))
         return [c for c in out if len(c)]
 

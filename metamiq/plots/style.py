@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -80,10 +82,19 @@ def wrap(text: object, characters: int) -> str:
     return "\n".join(textwrap.wrap(clean(text), max(characters, 1))) or ""
 
 
+@contextmanager
+def letters_of_other_fonts() -> Iterator[None]:
+    """Let letters pass that the measuring font lacks: text stays text in an SVG, and whoever shows it has the font."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
 def text_width(text: str, size: float = FONT, weight: str = "normal") -> float:
     """Width in points of the longest line of `text`."""
     font = FontProperties(size=size, weight=weight)
-    widths = [text_to_path.get_text_width_height_descent(line, font, False)[0] for line in text.split("\n") if line]
+    with letters_of_other_fonts():
+        widths = [text_to_path.get_text_width_height_descent(line, font, False)[0] for line in text.split("\n") if line]
     # A screen renderer rounds each letter to its pixel grid, so that text comes out up to 3% wider than this.
     return 1.04 * max(widths, default=0.0)
 
