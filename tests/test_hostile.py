@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import gzip
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -474,3 +475,38 @@ def test_a_ratio_beyond_floating_point_can_be_drawn():
     es = TABLE.assign(yi=[500.0, -800, 3, 4, 1, 2, 1, 2])
     es.attrs["measure"] = "OR"
     assert mm.plots.svg_text(mm.plots.radial(mm.random_effects(es)).figure.figure)
+
+
+def _dersimonian_laird(yi: list[float], vi: list[float]) -> float:
+    """The estimator by hand in exact fractions."""
+    y, w = [Fraction(x) for x in yi], [1 / Fraction(x) for x in vi]
+    total = sum(w)
+    mean = sum(a * b for a, b in zip(w, y, strict=True)) / total
+    Q = sum(a * (b - mean) ** 2 for a, b in zip(w, y, strict=True))
+    return float(max(Fraction(0), (Q - (len(y) - 1)) / (total - sum(a * a for a in w) / total)))
+
+
+@pytest.mark.parametrize("exponent", [4, 8, 12, 16, 20, 30, 40])
+@pytest.mark.parametrize("at", [0, 2, 3])
+def test_one_dominating_study_loses_no_digits(exponent, at):
+    yi, vi = [0.0, 1.0, 3.0, -2.0], [0.1, 0.1, 0.2, 0.1]
+    vi[at] = 10.0**-exponent
+    fit = mm.random_effects(yi=yi, vi=vi, method="DL")
+    assert_allclose(fit.tau2, _dersimonian_laird(yi, vi), rtol=1e-12)  # closed form
+
+
+@pytest.mark.parametrize("span", [2, 6, 12])
+def test_variances_over_many_orders_lose_no_digits(span):
+    rng = np.random.default_rng(span)
+    vi = 10.0 ** rng.uniform(-span / 2, span / 2, 12)
+    yi = rng.normal(0, np.sqrt(vi + 0.1))
+    assert_allclose(
+        mm.random_effects(yi=yi, vi=vi, method="DL").tau2, _dersimonian_laird(list(yi), list(vi)), rtol=1e-10
+    )
+
+
+def test_a_row_that_counts_twice_beside_a_dominating_one_is_two_rows():
+    yi, vi = [0.0, 1.0, 3.0, -2.0], [1e-13, 0.1, 0.2, 0.1]
+    often = mm.batch.random_effects(yi, vi, weights=[[2, 1, 0, 3]], method="DL")
+    rows = mm.random_effects(yi=np.repeat(yi, [2, 1, 0, 3]), vi=np.repeat(vi, [2, 1, 0, 3]), method="DL")
+    assert_allclose(often.tau2, [rows.tau2], rtol=1e-10)

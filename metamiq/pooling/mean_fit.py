@@ -9,6 +9,14 @@ from metamiq.pooling.tables import Array, Tables, dot
 BLOCK = 8_192  # rows of a long table summed at once: 64 KB an array
 
 
+def _others(nw: Array, w: Array) -> Array:
+    """The weight of all other rows, for each row, without a subtraction of like numbers."""
+    before, after = np.zeros_like(nw), np.zeros_like(nw)
+    before[:, 1:] = np.cumsum(nw[:, :-1], axis=1)
+    after[:, :-1] = np.cumsum(nw[:, :0:-1], axis=1)[:, ::-1]
+    return np.asarray(before + after + np.maximum(nw - w, 0.0))  # a row that counts twice is its own other
+
+
 class MeanForms:
     """Quadratic forms of the residuals of a weighted mean, from sums that a subclass provides.
 
@@ -53,7 +61,13 @@ class MeanForms:
 
     def trP(self) -> Array:
         """The trace of P."""
-        return np.asarray(self.a - self.s2 / self.a)
+        out = np.asarray(self.a - self.s2 / self.a)
+        # Where one row has nearly all the weight, the difference has lost its digits.
+        doubtful = np.flatnonzero(out < 1e-6 * self.a)
+        if len(doubtful):
+            nw, w = (x if x.shape[0] == 1 else x[doubtful] for x in (self.nw, self.w))
+            out[doubtful] = (nw * _others(nw, w)).sum(axis=1) / self.a[doubtful]
+        return out
 
     def trPP(self) -> Array:
         """The trace of PP."""
