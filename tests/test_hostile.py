@@ -510,3 +510,16 @@ def test_a_row_that_counts_twice_beside_a_dominating_one_is_two_rows():
     often = mm.batch.random_effects(yi, vi, weights=[[2, 1, 0, 3]], method="DL")
     rows = mm.random_effects(yi=np.repeat(yi, [2, 1, 0, 3]), vi=np.repeat(vi, [2, 1, 0, 3]), method="DL")
     assert_allclose(often.tau2, [rows.tau2], rtol=1e-10)
+
+
+def test_counts_beyond_whole_floats_are_refused():
+    large = COUNTS.assign(ai=1e17, ci=3e17, n1i=1e18, n2i=1e18)
+    for ask in (mm.mantel_haenszel, mm.peto, mm.glmm):
+        with pytest.raises(mm.DataError, match="must be at most 9,007,199,254,740,992"):
+            ask(large)
+
+
+def test_the_exact_conditional_model_says_when_it_would_take_for_ever():
+    many = COUNTS.assign(ai=10**6, ci=10**6, n1i=10**7, n2i=10**7)
+    with pytest.raises(mm.DataError, match=r"8,000,004\. With so many events use model='UM.FS'"):
+        mm.glmm(many, "CM.EL")

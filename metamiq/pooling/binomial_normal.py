@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from metamiq.errors import ConvergenceError
+from metamiq.errors import ConvergenceError, DataError
 
 Array = NDArray[np.float64]
 
@@ -109,6 +109,9 @@ class Unconditional:
         return float(best), yi, vi
 
 
+MOST_COUNTS = 100_000  # about half a minute
+
+
 class Conditional:
     """Events of group 1 given both margins: noncentral hypergeometric with log odds ratio delta."""
 
@@ -117,7 +120,13 @@ class Conditional:
         m = ai + ci
         low, high = np.maximum(0.0, m - n2i), np.minimum(n1i, m)
         self.at_end = (ai == low) | (ai == high)
-        size = (high - low + 1).astype(np.intp)
+        size = high - low + 1
+        if size.sum() > MOST_COUNTS:
+            raise DataError(
+                f"The exact conditional model sums over every count that the margins allow, at most {MOST_COUNTS:,} in "
+                f"all, but there are {size.sum():,.0f}. With so many events use model='UM.FS'."
+            )
+        size = size.astype(np.intp)
         self.first = np.concatenate([[0], np.cumsum(size)[:-1]])
         self.study = np.repeat(np.arange(self.k), size)
         # Each study's possible counts less the observed one, and their log weights relative to the observed one.

@@ -30,6 +30,9 @@ _OBSERVED: dict[str, Callable[..., EffectSizes]] = {
 }
 
 
+_EXACT = 2**53  # the largest count beside which every smaller one is a float of its own
+
+
 class ChiSquaredTest(NamedTuple):
     """A test statistic with its degrees of freedom and p-value; NaN where it is undefined."""
 
@@ -106,10 +109,15 @@ def read_counts(table: pd.DataFrame) -> Counts:
     def where(position: int) -> str:
         return f"row {position + 1}" if label is None else repr(str(table[label].iloc[position]))
 
-    fractions = [
+    uncountable = [
         Fault(int(i), f"{name} must be a whole number", f"{x[i]:g}")
         for name, x in given.items()
         for i in np.flatnonzero(np.isfinite(x) & (x != np.round(x)))
+    ]
+    uncountable += [
+        Fault(int(i), f"{name} must be at most {_EXACT:,}", f"{x[i]:g}")
+        for name, x in given.items()
+        for i in np.flatnonzero(np.isfinite(x) & (x > _EXACT))
     ]
     try:
         two_by_two(
@@ -123,9 +131,9 @@ def read_counts(table: pd.DataFrame) -> Counts:
             to="none",
         )
     except BadRowsError as error:
-        raise BadRowsError([*error.faults, *fractions], where) from None
-    if fractions:
-        raise BadRowsError(fractions, where)
+        raise BadRowsError([*error.faults, *uncountable], where) from None
+    if uncountable:
+        raise BadRowsError(uncountable, where)
     n1i = given["n1i"] if "n1i" in given else given["ai"] + given["bi"]
     n2i = given["n2i"] if "n2i" in given else given["ci"] + given["di"]
     return Counts(*(frozen_copy(x) for x in (given["ai"], n1i, given["ci"], n2i)))
