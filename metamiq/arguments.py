@@ -88,3 +88,12 @@ def check_kind(kind: str, name: str, what: str = "numbers") -> None:
     """Raise DataError when a column's kind (numpy's letter) has numbers only by accident."""
     if kind in _NOT_NUMBERS:
         raise DataError(f"{name} must hold {what}, but it holds {_NOT_NUMBERS[kind]}.")
+
+
+def check_distinct(table: pd.DataFrame) -> None:
+    """Raise DataError when two columns have one name: which of them is meant cannot be told."""
+    if not table.columns.is_unique:
+        twice = sorted({str(c) for c in table.columns[table.columns.duplicated()]})
+        raise DataError(
+            f"Column names must differ, but {', '.join(twice)} stands there more than once. Drop all but one."
+        )

@@ -523,3 +523,55 @@ def test_the_exact_conditional_model_says_when_it_would_take_for_ever():
     many = COUNTS.assign(ai=10**6, ci=10**6, n1i=10**7, n2i=10**7)
     with pytest.raises(mm.DataError, match=r"8,000,004\. With so many events use model='UM.FS'"):
         mm.glmm(many, "CM.EL")
+
+
+def _posterior_mean(yi: np.ndarray, vi: np.ndarray, scale: float) -> tuple[float, float]:
+    """Mean and SD of mu under a flat prior and a half-normal tau, on a grid of log tau."""
+    log_tau = np.linspace(np.log(1e-6 * scale), np.log(10 * (np.ptp(yi) + scale)), 100_001)
+    tau2 = np.exp(2 * log_tau)[:, None]
+    w = 1 / (vi + tau2)
+    total, mean = w.sum(axis=1), (w * yi).sum(axis=1) / w.sum(axis=1)
+    log_density = 0.5 * np.log(w).sum(axis=1) - 0.5 * np.log(total) - 0.5 * (w * (yi - mean[:, None]) ** 2).sum(axis=1)
+    log_density += log_tau - 0.5 * tau2[:, 0] / scale**2
+    share = np.exp(log_density - log_density.max())
+    share /= share.sum()
+    centre = share @ mean
+    return float(centre), float(np.sqrt(share @ (1 / total + (mean - centre) ** 2)))
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e2, 1e3, 1e4, 1e5])
+def test_effects_far_beyond_the_prior_of_tau_are_pooled_rightly(unit):
+    yi = TABLE["yi"].to_numpy() * unit
+    fit = mm.bayes_random_effects(yi=yi, vi=TABLE["vi"], tau_prior="halfnormal", tau_scale=0.5)
+    assert_allclose((fit.estimate, fit.se), _posterior_mean(yi, TABLE["vi"].to_numpy(), 0.5), rtol=1e-7)  # the grid's
+
+
+def test_effects_out_of_reach_of_the_prior_of_tau_are_refused():
+    with pytest.raises(mm.ConvergenceError, match="scales too far apart"):
+        mm.bayes_random_effects(TABLE.assign(yi=TABLE["yi"] * 1e8), tau_prior="halfnormal", tau_scale=0.5)
+
+
+@pytest.mark.parametrize("value", [0.5, 0.0])
+def test_subgroups_without_any_spread_have_an_undefined_difference(value):
+    sub = mm.subgroups(TABLE.assign(yi=value), "group", test="knha")
+    assert np.isnan(sub.Q_between)
+    assert sub.summary()
+
+
+def test_a_regression_of_zeros_has_no_variance_to_inflate():
+    assert mm.meta_regression(TABLE.assign(yi=0.0), "dose + group").vif()["gvif"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda: mm.subgroups(TABLE, ["group"]), "name of one column"),
+        (lambda: mm.screen_moderators(TABLE, "dose"), "list of at least one formula"),
+        (lambda: mm.multilevel(TABLE, cluster="cluster", rho="a"), "rho must be"),
+        (lambda: mm.bayes_random_effects(TABLE, tau_scale="a"), "tau_scale must be a finite number"),
+        (lambda: mm.effect_sizes(pd.concat([ARMS, ARMS], axis=1), "SMD"), "Column names must differ"),
+    ],
+)
+def test_an_argument_of_another_kind_is_named(ask, said):
+    with pytest.raises(ValueError, match=said):
+        ask()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from metamiq.arguments import check_kind
+from metamiq.arguments import check_distinct, check_kind
 from metamiq.effects import association, binary, change, continuous, correlation, proportion, raw_means, scales
 from metamiq.effects.records import BadRowsError, EffectSizes, Fault, FloatArray, describe_faults
 from metamiq.errors import DataError
@@ -165,6 +165,7 @@ def effect_sizes(frame: pd.DataFrame, measure: str, **options: Any) -> pd.DataFr
         raise ValueError(
             f"effect_sizes takes a table (DataFrame), not a {type(frame).__name__}. Of a dataset take .trials."
         )
+    check_distinct(frame)
     spec = MEASURES[measure]
     _check_options(measure, spec, options)
     counts = spec.columns == _TWO_COUNTS

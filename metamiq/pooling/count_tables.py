@@ -9,14 +9,14 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from metamiq.arguments import numbers
+from metamiq.arguments import check_distinct, numbers
 from metamiq.effects.binary import log_odds_ratio, log_risk_ratio, peto_log_odds_ratio, risk_difference
 from metamiq.effects.cells_2x2 import Cells, two_by_two
 from metamiq.effects.records import BadRowsError, EffectSizes, Fault
 from metamiq.errors import DataError
 from metamiq.pooling import heterogeneity
 from metamiq.pooling.heterogeneity import Interval
-from metamiq.pooling.records import RATIO_MEASURES, PooledEffect, check_distinct
+from metamiq.pooling.records import RATIO_MEASURES, PooledEffect
 from metamiq.pooling.univariate_fit import Source, frozen_copy
 from metamiq.pooling.wls import Array, Tables
 from metamiq.tails import chi2_sf

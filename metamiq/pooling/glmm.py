@@ -139,8 +139,8 @@ def glmm(
     Raises
     ------
     DataError
-        If a count is missing, negative or not whole, or events exceed the group; if no study is informative; for "CM.EL", if
-        the margins allow more than 100,000 counts in all.
+        If a count is missing, negative or not whole, or events exceed the group; if no study is informative; if, for
+        "CM.EL", the margins allow more than 100,000 counts in all.
     ConvergenceError
         If the likelihood has no maximum: in every study one and the same arm has all the events (or all the
         non-events), or tau2 grows without bound.

@@ -158,9 +158,17 @@ class Hierarchy:
         ends = np.array([low, high])
         c = self.given_tau(ends)
         prior = self.tau_prior
-        outside = np.array([prior.below(ends[:1])[0], prior.above(ends[1:])[0]]) * np.exp(c.log_marginal - ref)
+        # In logarithms: where prior and data are far apart, a mass of 0 meets a likelihood beyond all floats.
+        with np.errstate(divide="ignore"):
+            log_mass = np.log([prior.below(ends[:1])[0], prior.above(ends[1:])[0]])
+        outside = np.exp(log_mass + c.log_marginal - ref)
         mass = half * (g @ _W)
         total = float(mass.sum() + outside.sum())
+        if not 0 < total < np.inf:
+            raise ConvergenceError(
+                "The posterior of tau could not be normalised, for the prior and the effects are on scales too far "
+                "apart. Check that yi, vi and tau_scale are in one unit."
+            )
         nodes = np.concatenate([ends[:1], u[order].ravel(), ends[1:]])
         share = np.concatenate([outside[:1], (half[:, None] * g * _W).ravel(), outside[1:]]) / total
         used = share > 1e-22

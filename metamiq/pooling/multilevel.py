@@ -57,7 +57,7 @@ def _check_arguments(structure: str, rho: float, method: str, test: str, robust:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}.")
     if robust is not None:
         check_type(robust)
-    if not 0.0 <= rho < 1.0:
+    if not isinstance(rho, (int, float, np.number)) or not 0.0 <= rho < 1.0:
         raise ValueError(f"rho must be at least 0 and below 1, not {rho!r}.")
     if structure == "ce" and method == "ML":
         raise ValueError("Structure 'ce' estimates tau2 by moments, not by ML; leave method out.")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metamiq.arguments import check_distinct
 from metamiq.errors import DataError
 from metamiq.pooling import intervals
 from metamiq.pooling.heterogeneity import Interval
@@ -187,15 +188,6 @@ class PooledEffect(UnivariateFit):
                 f"(log scale; ratio {np.exp(self.estimate):.3f}, {np.exp(ci.low):.3f} to {np.exp(ci.high):.3f})"
             )
         return "\n".join(lines)
-
-
-def check_distinct(table: pd.DataFrame) -> None:
-    """Raise DataError when two columns have one name: which of them is meant cannot be told."""
-    if not table.columns.is_unique:
-        twice = sorted({str(c) for c in table.columns[table.columns.duplicated()]})
-        raise DataError(
-            f"Column names must differ, but {', '.join(twice)} stands there more than once. Drop all but one."
-        )
 
 
 def check_columns(effects: pd.DataFrame, columns: tuple[str, ...] = ("yi", "vi")) -> None:

@@ -114,8 +114,8 @@ def screen_moderators(
     """
     from statsmodels.stats.multitest import multipletests
 
-    if not moderators:
-        raise ValueError("Give at least one moderator.")
+    if isinstance(moderators, str) or not moderators:
+        raise ValueError(f"moderators must be a list of at least one formula, not {moderators!r}.")
     rows = []
     for formula in moderators:
         reg = meta_regression(effects, formula, method=method, test=test)

@@ -184,7 +184,10 @@ class MetaRegression(UnivariateFit):
         """
         keep = self._moderator_columns()
         sd = np.sqrt(np.diag(self.cov)[keep])
-        r = self.cov[np.ix_(keep, keep)] / np.outer(sd, sd)
+        if not (sd > 0).all():  # the model leaves no variance to inflate
+            r = np.full((len(keep), len(keep)), np.nan)
+        else:
+            r = self.cov[np.ix_(keep, keep)] / np.outer(sd, sd)
         position = {column: i for i, column in enumerate(keep)}
         groups = {self.names[j]: [position[j]] for j in keep}
         for term, columns in self.design.terms.items():
@@ -194,7 +197,8 @@ class MetaRegression(UnivariateFit):
         for name, inside in groups.items():
             rest = [i for i in range(len(keep)) if i not in inside]
             inner, outer = r[np.ix_(inside, inside)], r[np.ix_(rest, rest)]
-            value = float(np.linalg.det(inner) * np.linalg.det(outer) / np.linalg.det(r))
+            with np.errstate(invalid="ignore"):
+                value = float(np.linalg.det(inner) * np.linalg.det(outer) / np.linalg.det(r))
             rows[name] = (value, len(inside), value ** (1 / (2 * len(inside))))
         return pd.DataFrame.from_dict(rows, orient="index", columns=["gvif", "columns", "scaled"]).rename_axis("term")
 

@@ -104,6 +104,8 @@ def subgroups(
     Q = 7.99, p = 0.0047
     """
     check_columns(effects)
+    if not isinstance(by, str):
+        raise ValueError(f"by must be the name of one column, not {by!r}.")
     if by not in effects.columns:
         raise DataError(
             f"by must be a column of the table, but {by!r} is not among {', '.join(sorted(map(str, effects.columns)))}."
@@ -142,9 +144,11 @@ def subgroups(
     fits = {g: random_effects(used.loc[(names == g).to_numpy()], method=method, test=test, level=level) for g in groups}
     single = tuple(g for g in groups if fits[g].k == 1)
     estimate = np.array([fits[g].estimate for g in groups if fits[g].k > 1])
-    w = np.array([fits[g].se ** -2 for g in groups if fits[g].k > 1])
-    dof = len(w) - 1
-    q = float((w * (estimate - (w @ estimate) / w.sum()) ** 2).sum()) if dof > 0 else np.nan
+    se = np.array([fits[g].se for g in groups if fits[g].k > 1])
+    dof = len(se) - 1
+    with np.errstate(divide="ignore", invalid="ignore"):  # a group without any spread has se 0 under Hartung-Knapp
+        w = se**-2.0
+        q = float((w * (estimate - (w @ estimate) / w.sum()) ** 2).sum()) if dof > 0 else np.nan
     return Subgroups(
         by=by,
         table=_table(fits).rename_axis(by),

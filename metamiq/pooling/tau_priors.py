@@ -77,7 +77,7 @@ class TauPrior:
 
 def _positive(**values: float) -> None:
     for name, value in values.items():
-        if not (np.isfinite(value) and value > 0):
+        if not isinstance(value, (int, float, np.number)) or not 0 < value < np.inf:
             raise ValueError(f"{name} must be a finite number greater than 0, not {value!r}.")
 
 
