@@ -3,6 +3,12 @@
 import sys
 
 import pytest
+from hypothesis import settings
+
+# The same examples on each run, so that a red run can be repeated; `--hypothesis-profile=search` looks for new ones.
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("search", derandomize=False)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)

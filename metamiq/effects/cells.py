@@ -27,6 +27,16 @@ def records(table: pd.DataFrame) -> list[Record]:
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
+class ReadEvidence:
+    """The rows of a dataset's tables, read once: trials by their key, and the results of each trial."""
+
+    def __init__(self, ds: Evidence) -> None:
+        self.trials = {text(trial, "trial_id"): trial for trial in records(ds.trials)}
+        self.results: dict[str, list[Record]] = {}
+        for result in records(ds.results):
+            self.results.setdefault(text(result, "trial_id"), []).append(result)
+
+
 def text(record: Record, column: str) -> str:
     """Give the cell as text; empty when the cell or the column is absent.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from metamiq.effects.bounds import VERDICTS
-from metamiq.effects.cells import Evidence, Record, number, records, text
+from metamiq.effects.cells import Evidence, ReadEvidence, Record, number, text
 from metamiq.errors import DataError
 
 #: Statements that give an effect size, with the columns that must be filled.
@@ -158,11 +158,15 @@ def choose_results(
     DataError
         If `choice` names an unknown or excluded trial, a result of another trial, or one that cannot be used.
     """
+    return choose_records(ReadEvidence(ds), choice, rule)
+
+
+def choose_records(
+    read: ReadEvidence, choice: Mapping[str, str] | None = None, rule: PrimaryRule = PRIMARY_RULE
+) -> tuple[dict[str, Record], dict[str, str]]:
+    """`choose_results` for tables that have been read already."""
     choice = dict(choice or {})
-    trials = {text(trial, "trial_id"): trial for trial in records(ds.trials)}
-    by_trial: dict[str, list[Record]] = {}
-    for result in records(ds.results):
-        by_trial.setdefault(text(result, "trial_id"), []).append(result)
+    trials, by_trial = read.trials, read.results
     _check_choice(choice, trials, by_trial)
 
     chosen: dict[str, Record] = {}

@@ -11,8 +11,8 @@ import pandas as pd
 from metamiq.arguments import check_level
 from metamiq.effects.arm_sizes import ArmSizes, arm_sizes
 from metamiq.effects.bounds import VERDICTS, bound
-from metamiq.effects.cells import Evidence, Record, number, records, text
-from metamiq.effects.choice import PRIMARY_RULE, PrimaryRule, choose_results
+from metamiq.effects.cells import Evidence, ReadEvidence, Record, number, text
+from metamiq.effects.choice import PRIMARY_RULE, PrimaryRule, choose_records
 from metamiq.effects.continuous import hedges_g
 from metamiq.effects.records import one_of
 from metamiq.effects.reported import ReportedEffect, g_from_f, g_from_p, g_from_t
@@ -220,35 +220,8 @@ def _split_trials(
     level: float,
     rule: PrimaryRule,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    one_of("vtype", vtype, ("LS", "LS2", "UB"))
-    check_level(level)
-    _check_tables(ds)
-    chosen, reasons = choose_results(ds, choice, rule)
-    rows: list[dict[str, Any]] = []
-    problems: list[str] = []
-    for trial in records(ds.trials):
-        trial_id = text(trial, "trial_id")
-        if trial_id not in chosen:
-            continue
-        result = chosen[trial_id]
-        sizes = arm_sizes(trial, result)
-        if sizes.n1i is None and not _needs_no_sizes(result):
-            reasons[trial_id] = (
-                f"{text(result, 'outcome')}: {text(result, 'report')}, but no arm size and no total is known"
-            )
-            continue
-        if sizes.n_source == "assumed" and _needs_no_sizes(result):
-            sizes = ArmSizes(None, None, "", "")
-        if not assume and sizes.n_source == "assumed":
-            reasons[trial_id] = f"{sizes.assumption} by assumption, and assumed sizes are not wanted"
-            continue
-        try:
-            _check_sizes(trial, sizes)
-            rows.append(_row(trial, result, sizes, vtype, level))
-        except DataError as problem:
-            problems.append(f"result {text(result, 'result_id')!r} of trial {trial_id!r}: {problem}")
-    if problems:
-        raise DataError("Each result must agree with itself and with its trial. " + " ".join(problems))
+    reader = TrialReader(ds)
+    rows, reasons = reader.rows(choice, assume, vtype, level, rule)
     columns = ["trial_id", *_TRIAL_COLUMNS, *_RESULT_COLUMNS, *_EFFECT_COLUMNS, *_LAST_COLUMNS]
     effects = pd.DataFrame(rows, columns=columns)
     others = [name for name in ds.trials.columns if name not in {*columns, *_LEFT_BEHIND}]
@@ -260,10 +233,64 @@ def _split_trials(
     effects.attrs |= {"measure": "SMD", "verdict_level": level, "groups": ARMS}
     excluded = [
         {name: text(trial, name) for name in ("trial_id", "label", "role")} | {"reason": reasons[trial_id]}
-        for trial in records(ds.trials)
-        if (trial_id := text(trial, "trial_id")) in reasons
+        for trial_id, trial in reader.read.trials.items()
+        if trial_id in reasons
     ]
     return effects, pd.DataFrame(excluded, columns=["trial_id", "label", "role", "reason"])
+
+
+class TrialReader:
+    """A dataset's tables read once, for the effects that many outcome rules give.
+
+    Parameters
+    ----------
+    ds : Dataset
+        With the tables ``trials`` and ``results``.
+    """
+
+    def __init__(self, ds: Evidence) -> None:
+        _check_tables(ds)
+        self.read = ReadEvidence(ds)
+        self._made: dict[tuple[int, str, float], dict[str, Any]] = {}  # by result, which `read` keeps alive
+
+    def rows(
+        self,
+        choice: Mapping[str, str] | None = None,
+        assume: bool = True,
+        vtype: str = "LS",
+        level: float = 0.95,
+        rule: PrimaryRule = PRIMARY_RULE,
+    ) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """Give the rows of `trial_effects`, and why each other trial has none."""
+        one_of("vtype", vtype, ("LS", "LS2", "UB"))
+        check_level(level)
+        chosen, reasons = choose_records(self.read, choice, rule)
+        rows: list[dict[str, Any]] = []
+        problems: list[str] = []
+        for trial_id, result in chosen.items():
+            trial = self.read.trials[trial_id]
+            sizes = arm_sizes(trial, result)
+            if sizes.n1i is None and not _needs_no_sizes(result):
+                reasons[trial_id] = (
+                    f"{text(result, 'outcome')}: {text(result, 'report')}, but no arm size and no total is known"
+                )
+                continue
+            if sizes.n_source == "assumed" and _needs_no_sizes(result):
+                sizes = ArmSizes(None, None, "", "")
+            if not assume and sizes.n_source == "assumed":
+                reasons[trial_id] = f"{sizes.assumption} by assumption, and assumed sizes are not wanted"
+                continue
+            key = id(result), vtype, level
+            try:
+                if key not in self._made:
+                    _check_sizes(trial, sizes)
+                    self._made[key] = _row(trial, result, sizes, vtype, level)
+                rows.append(self._made[key])
+            except DataError as problem:
+                problems.append(f"result {text(result, 'result_id')!r} of trial {trial_id!r}: {problem}")
+        if problems:
+            raise DataError("Each result must agree with itself and with its trial. " + " ".join(problems))
+        return rows, reasons
 
 
 def _row(trial: Record, result: Record, sizes: ArmSizes, vtype: str, level: float) -> dict[str, Any]:

@@ -11,11 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamiq.datasets import Dataset
-from metamiq.effects.choice import PrimaryRule, choose_results
+from metamiq.effects.choice import PrimaryRule
 from metamiq.effects.continuous import smd_variance
 from metamiq.effects.correction import small_sample_correction
 from metamiq.effects.measures import effect_sizes
-from metamiq.effects.trials import trial_effects
+from metamiq.effects.trials import TrialReader
 from metamiq.errors import DataError
 from metamiq.pooling.bounded import numbers
 from metamiq.pooling.wls import Array
@@ -59,6 +59,7 @@ class Trials:
         if isinstance(data, Dataset) and data.results.empty:
             data = data.trials  # a study table in a folder of its own
         self.data = data
+        self._reader = TrialReader(data) if isinstance(data, Dataset) else None
         if isinstance(data, pd.DataFrame):
             self.table = data.reset_index(drop=True)
             column = next((c for c in ("trial_id", "study", "label") if c in data), None)
@@ -84,43 +85,36 @@ class Trials:
         self._check(settings)
         values = np.full((len(COLUMNS), len(self.names)), np.nan)
         assumed = np.zeros(len(self.names), dtype=bool)
-        table, at = self._effects_table(settings, verdict_level)
-        for j, column in enumerate(COLUMNS):
-            if column in table:
-                values[j, at] = numbers(table, column)
-        if "n_source" in table:
-            assumed[at] = (table["n_source"] == "assumed").to_numpy()
+        if self._reader is None:
+            table = self._effects_table(settings)
+            for j, column in enumerate(COLUMNS):
+                if column in table:
+                    values[j] = numbers(table, column)
+        else:
+            rule = PrimaryRule(**{key: tuple(settings[key]) for key in _RULE if key in settings})
+            rows, _ = self._reader.rows(
+                settings.get("results"), vtype=settings.get("vtype", "LS"), level=verdict_level, rule=rule
+            )
+            for row in rows:
+                i = self._position(row["trial_id"])
+                values[:, i] = [np.nan if row[column] is None else row[column] for column in COLUMNS]
+                assumed[i] = row["n_source"] == "assumed"
         for name in settings.get("turn", []):
             i = self._position(name)
             values[0, i] *= -1.0
             values[2:4, i] = -values[3:1:-1, i]
         return Rows(values, assumed)
 
-    def _effects_table(
-        self, settings: Mapping[str, Any], verdict_level: float
-    ) -> tuple[pd.DataFrame, NDArray[np.intp]]:
-        everywhere = np.arange(len(self.names))
-        if isinstance(self.data, Dataset):
-            rule = PrimaryRule(**{key: tuple(settings[key]) for key in _RULE if key in settings})
-            given = settings.get("results")
-            try:
-                table = trial_effects(
-                    self.data, choice=given, vtype=settings.get("vtype", "LS"), level=verdict_level, rule=rule
-                )
-            except DataError:
-                if choose_results(self.data, given, rule)[0]:
-                    raise
-                return pd.DataFrame(), everywhere[:0]  # under this rule no trial gives anything
-            return table, np.array([self._position(name) for name in table["trial_id"]])
+    def _effects_table(self, settings: Mapping[str, Any]) -> pd.DataFrame:
         if "measure" not in settings and "vtype" not in settings:
             if not {"yi", "vi"} <= set(self.table.columns):
                 raise DataError(
                     "A study table must have yi and vi, or a choice must set the measure, but the columns are "
                     f"{', '.join(map(str, self.table.columns))}."
                 )
-            return self.table, everywhere
+            return self.table
         options = {"vtype": settings["vtype"]} if "vtype" in settings else {}
-        return effect_sizes(self.table, settings.get("measure", "SMD"), **options), everywhere
+        return effect_sizes(self.table, settings.get("measure", "SMD"), **options)
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         evidence = isinstance(self.data, Dataset)
