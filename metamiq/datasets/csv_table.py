@@ -110,21 +110,50 @@ def read_csv_table(path: str | PathLike[str]) -> CsvTable:
     if sep_line:
         notes.append("first line 'sep=' skipped")
         records, lines = records[1:], lines[1:]
+    return table_of(records, lines, notes, separator, name)
+
+
+def table_of(
+    records: list[list[str]], lines: list[int], notes: list[str], separator: str, name: str, advice: str = ""
+) -> CsvTable:
+    """Rows of cells, whatever they were read from -> a table with one header and values in its cells.
+
+    Parameters
+    ----------
+    records : list of list of str
+        Rows of cells, outer blanks removed; the first that is not empty is the header.
+    lines : list of int
+        Where each row stands in the file.
+    notes : list of str
+        What was noticed so far; more is added.
+    separator : str
+        The character between cells.
+    name : str
+        The file in messages.
+    advice : str
+        What to do where there is no row.
+
+    Returns
+    -------
+    CsvTable
+        Empty rows and margins left out.
+
+    Raises
+    ------
+    DataError
+        As `read_csv_table` says.
+    """
     records, lines = _without_empty(records, lines, notes)
     if not records:
-        raise FaultyDataError([Fault("a table must have a header and at least one row", "the file is empty", name)])
+        rule = "a table must have a header and at least one row"
+        raise FaultyDataError([Fault(rule, "the file is empty", name, advice=advice)])
     header, rows = _without_margins(records[0], records[1:], notes)
     row_lines = lines[1:]
     faults = _header_faults(header, lines[0], name) + _row_faults(header, rows, row_lines, name)
     if not rows:
+        advice = advice or "Add the rows; a table that has nothing to say may be left out, except trials.csv."
         faults.append(
-            Fault(
-                "a table must have at least one row",
-                "there is only a header",
-                name,
-                lines[0],
-                advice="Add the rows; a table that has nothing to say may be left out, except trials.csv.",
-            )
+            Fault("a table must have at least one row", "there is only a header", name, lines[0], advice=advice)
         )
     if faults:
         raise FaultyDataError(faults)

@@ -1,4 +1,4 @@
-"""Any CSV table of studies -> a DataFrame with our column names and numbers as numbers."""
+"""Any table of studies -> a DataFrame with our column names and numbers as numbers."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from metamiq.datasets.columns import columns_of
 from metamiq.datasets.faults import quoted
 from metamiq.datasets.models import Row
 from metamiq.datasets.reading import row_models
-from metamiq.living.workbook import read_xlsx
+from metamiq.datasets.workbook import read_workbook
 
 #: Tables that a proposal may change.
 OPEN_TABLES = ("trials", "results", "dropout")
@@ -125,7 +125,7 @@ def read_proposal(path: str | PathLike[str]) -> Proposal:
         case ".toml":
             return _from_toml(file, name)
         case ".xlsx":
-            return _from_table(read_xlsx(file, name), name)
+            return _from_table(read_workbook(file), name)
         case ".csv" | ".txt" | ".tsv":
             return _from_table(read_csv_table(file), name)
     advice = "Save it as one of these; `metamiq new-trial` writes a template."
