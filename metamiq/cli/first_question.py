@@ -30,11 +30,14 @@ def reproduce(out: Path, dataset: str, as_json: bool) -> int:
     Reads the bundled evidence, pools effect sizes and bounds, tests moderators, compares with the published claims, and
     writes report.html, results.json, figures (SVG) and tables (CSV). Exit code 1: a published claim is inconsistent.
     """
-    from metamiq.report import content, terminal
-    from metamiq.report.reproduce import reproduce as run
-    from metamiq.report.writing import json_text
+    from metamiq.report.second_process import SecondProcess
 
-    done = run(open_dataset(dataset), out, say)
+    with SecondProcess() as second:
+        from metamiq.report import content, terminal
+        from metamiq.report.reproduce import reproduce as run
+        from metamiq.report.writing import json_text
+
+        done = run(open_dataset(dataset), out, say, second)
     if as_json:
         click.echo(json_text(content.results(done.answers, done.audit, done.tables)), nl=False)
     else:

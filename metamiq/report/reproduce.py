@@ -16,6 +16,7 @@ from metamiq.report.figures import first_question, published_mean
 from metamiq.report.first_question import document
 from metamiq.report.markdown import markdown
 from metamiq.report.page import page
+from metamiq.report.second_process import SecondProcess
 from metamiq.report.writing import csv_text, json_text, refuse_a_file, write_folder
 from metamiq.verdicts import Audit, audit
 
@@ -42,28 +43,37 @@ class Parts(NamedTuple):
     choices: ChoicesFound | CannotFit
 
 
-def assemble(ds: Dataset, progress: Callable[[str], None] = lambda message: None) -> Parts:
+def assemble(
+    ds: Dataset, progress: Callable[[str], None] = lambda message: None, second: SecondProcess | None = None
+) -> Parts:
     """Pool, test, audit, draw, and compute what other choices would give."""
     progress("reading the evidence and pooling")
     answers = Answers(ds)
+    published = published_mean(answers)
+    printed = published[1].removeprefix("published ") if published else ""
+    if second is not None:
+        second.give(what_if.of_dataset, ds, answers.level, printed)
     progress("comparing with the published claims")
     verdicts = audit(answers)
     tables = content.tables(answers, verdicts)
     progress("drawing")
     figures = first_question(answers)
-    progress("computing what every choice of trials would give")
-    published = published_mean(answers)
-    printed = published[1].removeprefix("published ") if published else ""
-    panel = what_if.first_question(answers, printed)
     progress("running all choices at once")
     choices = choices_of(ds, printed)
+    progress("computing what every choice of trials would give")
+    panel = what_if.first_question(answers, printed) if second is None else second.answer()
     if not isinstance(choices, CannotFit):
         figures["choices"] = choices.svg
         tables |= {"choices": choices.moves, "options": choices.options}
     return Parts(answers, verdicts, tables, figures, panel, choices)
 
 
-def reproduce(ds: Dataset, folder: Path, progress: Callable[[str], None] = lambda message: None) -> Reproduction:
+def reproduce(
+    ds: Dataset,
+    folder: Path,
+    progress: Callable[[str], None] = lambda message: None,
+    second: SecondProcess | None = None,
+) -> Reproduction:
     """Pool, test, audit, draw and report one dataset of trials of MI added to CBT.
 
     Parameters
@@ -75,6 +85,8 @@ def reproduce(ds: Dataset, folder: Path, progress: Callable[[str], None] = lambd
         all is ready.
     progress : callable
         Told what is being done.
+    second : SecondProcess, optional
+        Computes what every choice of trials would give, while this process tests and draws. The numbers are the same.
 
     Raises
     ------
@@ -82,7 +94,7 @@ def reproduce(ds: Dataset, folder: Path, progress: Callable[[str], None] = lambd
         If nothing can be pooled or the folder cannot be written.
     """
     refuse_a_file(folder)  # before the work, not after it
-    parts = assemble(ds, progress)
+    parts = assemble(ds, progress, second)
     progress("writing the report")
     whole = document(*parts)
     files: dict[str, str | bytes] = {

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metamiq.datasets import Dataset
 from metamiq.effects.choice import PrimaryRule
 from metamiq.effects.trials import trial_effects
 from metamiq.errors import ConvergenceError, DataError
@@ -180,6 +181,11 @@ def first_question(answers: Answers, published: str = "") -> WhatIf | CannotFit:
         ("The interval favours MI + CBT.", "The interval favours CBT."),
         answers.level,
     )
+
+
+def of_dataset(ds: Dataset, level: float, published: str) -> WhatIf | CannotFit:
+    """The panel of `first_question`, from the evidence alone."""
+    return first_question(Answers(ds, level), published)
 
 
 def study_table(fit: PooledEffect, groups: tuple[str, str], symbol: str = "mean") -> WhatIf | CannotFit:

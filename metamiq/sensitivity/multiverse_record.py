@@ -112,9 +112,11 @@ class Multiverse:
         `estimate`, and the shares of intervals wholly below and above 0.
         """
         rows, names = [], []
+        numbers = self.table[["estimate", "ci_low", "ci_high", "stands_for"]]
         for choice in self.choices:
+            taken = self.table[choice.name]
             for option in choice.options:
-                part = replace(self, table=self.table[self.table[choice.name] == option.name])
+                part = replace(self, table=numbers[(taken == option.name).to_numpy()])
                 fitted = part.table[np.isfinite(part.table["estimate"])]
                 names.append((choice.name, option.name))
                 if fitted.empty:
