@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from metamiq.datasets import Dataset
 
 EXIT_DISAGREES = 1
@@ -68,3 +70,39 @@ def open_dataset(name_or_folder: str) -> Dataset:
     for note in ds.notes:
         say(f"note: {note}")
     return ds
+
+
+def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of every command that reads a study table; see `read_study_table`."""
+    for option in (
+        click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Read only the rows that have this value."),
+        click.option(
+            "--column", "columns", multiple=True, metavar="COLUMN=NAME",
+            help="Take a column of the file for yi, sei, m1i ... where it is not understood by its name.",
+        ),
+        click.option("--sheet", help="Sheet of an .xlsx workbook; by default the first."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def read_study_table(file: Path, sheet: str | None, columns: tuple[str, ...], where: tuple[str, ...]) -> pd.DataFrame:
+    """A study table; what was noticed in reading, and what each column was taken for, goes to stderr."""
+    from metamiq.datasets import read_table
+
+    named, only = _pairs("--column", columns), _pairs("--where", where)
+    table = read_table(file, columns=named, sheet=sheet, where=only)
+    for note in table.attrs.get("notes", ()):
+        say(f"note: {note}")
+    return table
+
+
+def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+    """What stands before and after the last equals sign, for --where after the first."""
+    pairs = {}
+    for text in given:
+        name, sign, value = text.partition("=") if option == "--where" else text.rpartition("=")
+        if not sign or not name:
+            raise ValueError(f"{option} must be of the form COLUMN=..., not {text!r}.")
+        pairs[name] = value
+    return pairs

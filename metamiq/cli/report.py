@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metamiq.cli.common import guarded, open_dataset, say
+from metamiq.cli.common import guarded, open_dataset, read_study_table, say, table_options
 
 if TYPE_CHECKING:
     from metamiq.report.document import Document
@@ -27,6 +27,7 @@ FORMATS = {"html": "report.html", "md": "report.md", "json": "report.json"}
 @click.option("--method", default="REML", show_default=True, help="Estimator of tau2 for a study table.")
 @click.option("--test", default="knha", show_default=True, help="knha, z, t or adhoc, for a study table.")
 @click.option("--groups", nargs=2, default=("group 1", "group 2"), help="Names of the two groups of a study table.")
+@table_options
 @guarded
 def report(
     source: str,
@@ -36,6 +37,9 @@ def report(
     method: str,
     test: str,
     groups: tuple[str, str],
+    sheet: str | None,
+    columns: tuple[str, ...],
+    where: tuple[str, ...],
 ) -> None:
     """Write one page that answers, shows, explains and lets its reader ask "what if".
 
@@ -44,8 +48,8 @@ def report(
       metamiq report mi_cbt_anxiety --out report.html
       metamiq report trials.csv --measure SMD --groups treated control
 
-    DATASET is a bundled dataset's name or a folder, FILE a study table (CSV). The page needs no network and no other
-    file.
+    DATASET is a bundled dataset's name or a folder, FILE a study table (CSV or .xlsx). The page needs no network and no
+    other file.
     """
     from metamiq.report.markdown import markdown
     from metamiq.report.page import page
@@ -55,7 +59,8 @@ def report(
         ending = "" if out is None else out.suffix.lower().lstrip(".")
         kind = {"markdown": "md", "htm": "html"}.get(ending, ending if ending in FORMATS else "html")
     target = Path(FORMATS[kind]) if out is None else out
-    document = _document(source, measure, method, test, groups)
+    given = (sheet, columns, where)
+    document = _document(source, given, measure, method, test, groups)
     text = page(document) if kind == "html" else markdown(document) if kind == "md" else json_text(document.data)
     if str(target) == "-":
         click.echo(text, nl=False)
@@ -64,18 +69,24 @@ def report(
     say(f"written: {target}")
 
 
-def _document(source: str, measure: str | None, method: str, test: str, groups: tuple[str, str]) -> Document:
-    from metamiq.datasets import read_table
+def _document(
+    source: str,
+    given: tuple[str | None, tuple[str, ...], tuple[str, ...]],
+    measure: str | None,
+    method: str,
+    test: str,
+    groups: tuple[str, str],
+) -> Document:
     from metamiq.pooling.models import random_effects
     from metamiq.report import first_question, study_report
     from metamiq.report.reproduce import assemble
 
     path = Path(source)
     if path.is_file():
-        table, name = read_table(path), path.stem
-        for note in table.attrs.get("notes", ()):
-            say(f"note: {note}")
+        table, name = read_study_table(path, *given), path.stem
     else:
+        if any(given):
+            raise ValueError("--sheet, --column and --where are for a study table in a file, not for a dataset.")
         ds = open_dataset(source)
         if not ds.results.empty:
             return first_question.document(*assemble(ds, say))

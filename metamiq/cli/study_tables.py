@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metamiq.cli.common import guarded, say
+from metamiq.cli.common import guarded, read_study_table, say, table_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a forest plot here (.svg or .png).",
 )
+@table_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @guarded
 def pool(
@@ -36,18 +37,21 @@ def pool(
     level: float,
     moderators: str | None,
     figure: Path | None,
+    sheet: str | None,
+    columns: tuple[str, ...],
+    where: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Pool any study table (CSV): columns by name or by a well-known alias.
+    """Pool any study table (CSV or .xlsx): columns by name or by a well-known alias.
 
     \b
-    Example:
+    Examples:
       metamiq pool trials.csv --measure SMD
+      metamiq pool review.xlsx --sheet effects --column "Hedges=yi" --column "Error=sei"
 
     The table has yi and vi, or what the measure is computed from: m1i sd1i n1i m2i sd2i n2i for SMD, ai n1i ci n2i
     for OR.
     """
-    from metamiq.datasets import read_table
     from metamiq.pooling.models import random_effects
     from metamiq.pooling.regression import meta_regression
     from metamiq.report import content
@@ -55,9 +59,7 @@ def pool(
 
     if figure is not None and figure.suffix.lower() not in (".svg", ".png"):
         raise ValueError(f"--forest must name a file that ends in .svg or .png, not {str(figure)!r}.")
-    table = read_table(file)
-    for note in table.attrs.get("notes", ()):
-        say(f"note: {note}")
+    table = read_study_table(file, sheet, columns, where)
     effects = with_effects(table, measure)
     fit: Any
     if moderators:
@@ -95,6 +97,8 @@ def with_effects(table: pd.DataFrame, measure: str | None) -> pd.DataFrame:
     from metamiq.effects.measures import effect_sizes
     from metamiq.errors import DataError
 
+    if "several" in table.attrs:
+        raise DataError(table.attrs["several"])
     if measure is not None:
         effects = effect_sizes(table, measure)
     elif {"yi", "vi"} <= set(table.columns):
@@ -104,7 +108,8 @@ def with_effects(table: pd.DataFrame, measure: str | None) -> pd.DataFrame:
     else:
         raise DataError(
             "The table must have yi and vi, or --measure must say what to compute, but its columns are "
-            f"{', '.join(map(str, table.columns))}. Give --measure SMD for means and SDs, --measure OR for counts."
+            f"{', '.join(map(str, table.columns))}. Give --measure SMD for means and SDs, --measure OR for counts; or "
+            'say which column is which, for instance --column "NAME=yi" --column "NAME=sei".'
         )
     missing = effects["yi"].isna() | effects["vi"].isna()
     if missing.any():

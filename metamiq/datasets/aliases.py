@@ -2,7 +2,9 @@
 
 Names are compared without case, blanks and punctuation: ``Mean.e``, ``mean e`` and ``MEAN_E`` are one name. What is
 listed here is what other programs write or ask for; a name that two programs use for different things (``T``, ``R``,
-``P``) is left out.
+``P``) is left out. The names of metafor, R meta (and its import of RevMan's files), Metapsy, MetaInsight and JASP are
+those of their documentation or example files; those of CMA (``Group-A Mean`` and the like) are unconfirmed, but for
+``Std diff in means``, ``Hedges's g`` and ``Std Err``.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from metamiq.datasets.faults import Fault, FaultyDataError, quoted
+from metamiq.datasets.layouts import Layout, meanings
 
 # Group 1 is the arm under study. Comments name the program whose spelling it is; the rest are common in hand-made
 # tables.
@@ -139,6 +142,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "effect size",
         "effect estimate",
         "estimate",
+        "giv mean",  # RevMan Web
         "hedges g",
         "hedges's g",  # CMA
         "cohens d",
@@ -155,6 +159,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
         ".g_se",  # Metapsy
         "std err",  # CMA
         "std error",
+        "giv se",  # RevMan Web
+        "effect size standard error",  # JASP
         "standard error",
         "stderr",
         "se_g",
@@ -176,11 +182,13 @@ _MEANING = {simplified(alias): ours for ours, names in ALIASES.items() for alias
 _OURS = {simplified(ours): ours for ours in ALIASES if len(ours) > 2 or ours in ("yi", "vi")}
 
 
-def understand(header: Sequence[str], chosen: Mapping[str, str], file: str) -> dict[str, str]:
+def understand(
+    header: Sequence[str], chosen: Mapping[str, str], file: str, layout: Layout | None = None
+) -> dict[str, str]:
     """Say which of a table's columns stands for which of ours.
 
-    A column that has our name already is taken as it is; then `chosen` decides; then our names in another spelling;
-    then the table of aliases.
+    A column that has our name already is taken as it is; then `chosen` decides; then the layout that the header as a
+    whole has; then our names in another spelling; then the table of aliases.
 
     Parameters
     ----------
@@ -190,6 +198,8 @@ def understand(header: Sequence[str], chosen: Mapping[str, str], file: str) -> d
         Column of the file -> our name, as the user decided.
     file : str
         For messages.
+    layout : Layout, optional
+        From `layout_of`.
 
     Returns
     -------
@@ -203,20 +213,27 @@ def understand(header: Sequence[str], chosen: Mapping[str, str], file: str) -> d
     """
     claims: dict[str, list[str]] = {}
     taken = set(header) | set(chosen.values())
+    by_layout = meanings(layout, [n for n in header if n not in chosen], taken - {*layout.names}) if layout else {}
+    settled = {*chosen, *by_layout, *(layout.left if layout else ()), *(layout.names if layout else ())}
+    taken |= set(by_layout.values())
     for meaning in (_OURS, _MEANING):
         found: dict[str, list[str]] = {}
         for name in header:
             ours = meaning.get(simplified(name))
-            if name not in chosen and ours and ours not in taken:
+            if name not in settled and ours and ours not in taken:
                 found.setdefault(ours, []).append(name)
         claims |= found
         taken |= set(found)
     faults = []
-    renamed = dict(chosen)
+    renamed = {**by_layout, **chosen}
     for ours, names in sorted(claims.items()):
         if len(names) > 1:
             came = f"{', '.join(quoted(name) for name in sorted(names))} could each be it"
-            advice = f"Say which, for instance columns={{{sorted(names)[0]!r}: {ours!r}}}, or rename it in the file."
+            first = sorted(names)[0]
+            advice = (
+                f"Say which, for instance columns={{{first!r}: {ours!r}}} (on the command line --column "
+                f'"{first}={ours}"), or rename it in the file.'
+            )
             faults.append(Fault(f"one column must stand for {ours}", came, file, 1, column=ours, advice=advice))
         else:
             renamed[names[0]] = ours

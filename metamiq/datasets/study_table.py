@@ -9,32 +9,45 @@ from os import PathLike
 import pandas as pd
 
 from metamiq.datasets.aliases import understand
-from metamiq.datasets.csv_table import read_csv_table
+from metamiq.datasets.csv_table import CsvTable, read_csv_table
 from metamiq.datasets.faults import FaultyDataError
+from metamiq.datasets.layouts import layout_of, several
 from metamiq.datasets.study_models import StudyRow
 from metamiq.datasets.validate import check_rows
+from metamiq.datasets.workbook import WORKBOOKS, is_workbook, read_workbook
 
 
-def read_table(path: str | PathLike[str], *, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+def read_table(
+    path: str | PathLike[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    sheet: str | None = None,
+    where: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     r"""Read a table of studies, whatever program wrote it.
 
     Separators, encodings, line ends and decimal commas are recognised (see `read_csv_table`). Columns are found by our
-    names (``m1i``, ``yi``, ...) or by the names of metafor, R meta, RevMan, Metapsy, MetaInsight, CMA and common
+    names (``m1i``, ``yi``, ...) or by the names of metafor, R meta, RevMan, Metapsy, MetaInsight, JASP, CMA and common
     hand-made tables; other columns are kept. What was taken for what is in ``attrs["notes"]``.
 
     Parameters
     ----------
     path : str or path-like
-        The CSV file.
+        The file: CSV, or an .xlsx workbook (needs openpyxl), of which one sheet is read as values.
     columns : mapping of str to str, optional
         Column of the file -> our name, where it should not be left to recognition.
+    sheet : str, optional
+        Sheet of a workbook; the first visible one by default.
+    where : mapping of str to str, optional
+        Column of the file -> what a row must have there, as text, to be read.
 
     Returns
     -------
     DataFrame
         One row per row of the file. Numbers are int64 when every cell is filled with a whole number and float64
         otherwise, with NaN for an empty cell; text is `str`, with None for an empty cell. ``attrs["notes"]`` lists what
-        was noticed and ``attrs["file"]`` is the file.
+        was noticed and ``attrs["file"]`` is the file; ``attrs["several"]`` is there when the rows belong to several
+        analyses, and says so.
 
     Raises
     ------
@@ -42,7 +55,8 @@ def read_table(path: str | PathLike[str], *, columns: Mapping[str, str] | None =
         If the file cannot be read, if several columns could be the same quantity (the message lists them), or if a
         known column holds a value that it cannot have. All faults are in one message, with their lines.
     ValueError
-        If `columns` names a column that the file does not have, or gives one name twice.
+        If `columns` or `where` names a column that the file does not have, `columns` gives one name twice, no row is
+        as `where` says, or there is no such sheet.
 
     Examples
     --------
@@ -65,13 +79,22 @@ def read_table(path: str | PathLike[str], *, columns: Mapping[str, str] | None =
     >>> folder.cleanup()
     """
     file = str(path)
-    table = read_csv_table(path)
+    if is_workbook(path):
+        table = read_workbook(path, sheet=sheet, stored_values=True)
+    elif sheet is not None:
+        raise ValueError(f"sheet is for workbooks ({' and '.join(WORKBOOKS)}), but {file} is none.")
+    else:
+        table = read_csv_table(path)
     header = [str(name) for name in table.frame]
     chosen = dict(columns or {})
-    for name in sorted(set(chosen) - set(header)):
-        have = ", ".join(map(repr, sorted(header)))
-        raise ValueError(f"columns must name columns of {file} ({have}), not {name!r}.")
-    renamed = understand(header, chosen, file)
+    for argument, names in (("columns", chosen), ("where", where or {})):
+        for name in sorted(set(names) - set(header)):
+            have = ", ".join(map(repr, sorted(header)))
+            raise ValueError(f"{argument} must name columns of {file} ({have}), not {name!r}.")
+    if where:
+        table = _only(table, where, file)
+    layout = layout_of(header)
+    renamed = understand(header, chosen, file, layout)
     after = [renamed.get(name, name) for name in header]
     twice = sorted({name for name in after if after.count(name) > 1})
     if twice:
@@ -87,6 +110,31 @@ def read_table(path: str | PathLike[str], *, columns: Mapping[str, str] | None =
             for fault in checked.faults
         )
     taken = [f"{name!r} taken for {renamed[name]}" for name in header if renamed.get(name, name) != name]
-    checked.frame.attrs["notes"] = [*table.notes, *checked.notes, *taken]
+    about = []
+    if layout is not None:
+        about.append(f"layout of {layout.program} recognised" + (f": {layout.note}" if layout.note else ""))
+        unused = [n for n in layout.names if n in header and n not in renamed and n not in StudyRow.model_fields]
+        about += [f"{name!r} not used: {layout.names[name]} stands in another column" for name in unused]
+        for reason in dict.fromkeys(layout.left.values()):
+            left = [repr(name) for name, why in layout.left.items() if why == reason and name in after]
+            about += [f"{', '.join(left)} left as found: {reason}"] if left else []
+        rows = {name: table.frame[renamed.get(name, name)].tolist() for name in layout.analysis if name in header}
+        if problem := several(layout, rows):
+            checked.frame.attrs["several"] = problem
+    checked.frame.attrs["notes"] = [*table.notes, *checked.notes, *about, *taken]
     checked.frame.attrs["file"] = file
     return checked.frame
+
+
+def _only(table: CsvTable, where: Mapping[str, str], file: str) -> CsvTable:
+    """The rows that have what `where` asks for."""
+    keep = pd.Series(True, index=table.frame.index)
+    for name, value in where.items():
+        keep &= table.frame[name] == str(value)
+    asked = ", ".join(f"{name} = {value}" for name, value in where.items())
+    if not keep.any():
+        there = {name: sorted(set(table.frame[name]))[:10] for name in where}
+        raise ValueError(f"where must leave at least one row of {file}, but none has {asked}; there are {there}.")
+    lines = tuple(line for line, kept in zip(table.lines, keep, strict=True) if kept)
+    note = f"{len(lines)} of {len(table.lines)} rows read: {asked}"
+    return table._replace(frame=table.frame[keep].reset_index(drop=True), lines=lines, notes=(*table.notes, note))
