@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import time
 
 import pandas as pd
 import pytest
@@ -70,18 +69,6 @@ def test_bundled_evidence():
     assert (peynenburg["value"], peynenburg["n_mi"], peynenburg["n_cbt"]) == (0.25, 153, 155)
     assert ds.published.empty
     assert "printed" in ds.published
-
-
-def test_reading_the_evidence_is_quick():
-    load_dataset("mi_cbt_anxiety")
-    best = min(_seconds() for _ in range(5))
-    assert best < 0.06
-
-
-def _seconds():
-    start = time.process_time()  # not disturbed by what else the machine does
-    load_dataset("mi_cbt_anxiety")
-    return time.process_time() - start
 
 
 def test_types_and_missing_cells(tmp_path):

@@ -1,7 +1,6 @@
 """The multiverse: every specification is the fit that it says; searches find what was planted."""
 
 import itertools
-import time
 
 import numpy as np
 import pandas as pd
@@ -24,15 +23,8 @@ def ds():
 
 
 @pytest.fixture(scope="module")
-def timed(ds):
-    start = time.process_time()
-    result = mm.multiverse(ds)
-    return result, time.process_time() - start
-
-
-@pytest.fixture(scope="module")
-def whole(timed):
-    return timed[0]
+def whole(ds):
+    return mm.multiverse(ds)
 
 
 def made_up(seed, k=12):
@@ -135,9 +127,7 @@ def test_conventions_for_verdicts_by_hand(ds, whole, treatment, estimator, inter
     assert row.iloc[0]["k_points"] == len(yi)
 
 
-def test_the_bundled_multiverse_is_quick_and_complete(timed):
-    whole, seconds = timed
-    assert seconds < 5  # of processor time; about 1.8
+def test_the_bundled_multiverse_is_complete(whole):
     # One specification with bounds stands for all estimators and intervals.
     assert whole.table["stands_for"].sum() == 186_624
     shares = whole.share(0.59)
@@ -157,9 +147,7 @@ def test_ten_thousand_specifications():
         "interval": {t: {"test": t} for t in ("knha", "z")},
         **{f"with s{i}": {"yes": {}, "no": {"without": [f"s{i}"]}} for i in range(10)},
     }
-    start = time.process_time()
     result = mm.multiverse(es, choices)
-    assert time.process_time() - start < 5  # about 0.1 s
     assert len(result.table) == 10_240
     picked = result.table.iloc[7_777]
     rows = es[es["study"].isin(result.members(7_777))]
@@ -167,6 +155,30 @@ def test_ten_thousand_specifications():
     ours = [fit.estimate, fit.se, *fit.ci(), fit.p_value, fit.tau2]
     assert_allclose(picked[NUMBERS].astype(float), ours, **SAME)
     assert picked["k_points"] == len(rows)
+
+
+def test_bits_are_the_same_whatever_the_workers(ds, whole):
+    joblib = pytest.importorskip("joblib")
+    pd.testing.assert_frame_equal(mm.multiverse(ds, n_jobs=2).table, whole.table, check_exact=True)
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        pd.testing.assert_frame_equal(mm.multiverse(ds).table, whole.table, check_exact=True)
+
+
+def test_a_local_dask_cluster_gives_the_same_bits(ds, whole):
+    joblib = pytest.importorskip("joblib")
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        pd.testing.assert_frame_equal(mm.multiverse(ds).table, whole.table, check_exact=True)
+
+
+@pytest.mark.parametrize("n_jobs", [0, 1.5, "2", True])
+def test_a_number_of_workers_that_is_none_is_an_error(ds, n_jobs):
+    with pytest.raises(ValueError, match="n_jobs must be a whole number"):
+        mm.multiverse(ds, n_jobs=n_jobs)
 
 
 def test_decomposition_shares_and_curve_by_hand():

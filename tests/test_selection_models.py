@@ -1,7 +1,6 @@
 """Selection models: metafor's fits, brute-force likelihoods, recovery of a known selection, and speed."""
 
 import json
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -226,18 +225,6 @@ def test_signs_orders_and_scales(pairs, random, scale, type):
         there = selection_model(other, (0.1,) if type == "stepfun" else None, type)
         assert_allclose(there.lrt, here.lrt, rtol=1e-4, atol=1e-6)
         assert_allclose(there.estimate, factor * here.estimate, rtol=1e-3, atol=1e-3 * abs(factor))
-
-
-def test_three_parameters_are_fast():
-    # Not a benchmark: a bound ten times wider than what was measured (4 ms on one core).
-    fit = random_effects(table("hackshaw1998"))
-    selection_model(fit)
-    times = []
-    for _ in range(5):
-        start = time.process_time()
-        selection_model(fit)
-        times.append(time.process_time() - start)
-    assert min(times) < 0.04
 
 
 def test_moderators():

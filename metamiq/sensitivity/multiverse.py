@@ -24,9 +24,11 @@ from metamiq.pooling.wls import Array
 from metamiq.sensitivity.choices import Choice, check_choices, choices_of, joined, read_choices
 from metamiq.sensitivity.multiverse_record import BY_LIKELIHOOD, NUMBERS, Multiverse
 from metamiq.sensitivity.specifications import COLUMNS, EFFECT_SETTINGS, Trials, treated
+from metamiq.sensitivity.workers import run
 
 MOST = 2_000_000  # specifications; a cross product grows faster than one expects
 MODEL = ("method", "test")
+_PIECE = 2_000  # fits per task: fixed, so that the numbers do not depend on the number of workers
 _WHICH = ("without", "only", "without_where")
 
 Ints = NDArray[np.int64]
@@ -38,6 +40,7 @@ def multiverse(
     *,
     level: float = 0.95,
     verdict_level: float = 0.95,
+    n_jobs: int = 1,
 ) -> Multiverse:
     """Run the cross product of defensible choices.
 
@@ -59,6 +62,10 @@ def multiverse(
         Coverage of intervals.
     verdict_level : float
         0.95 when the verdicts of trials are those of two-sided 5% tests.
+    n_jobs : int
+        Workers, through joblib (extra `parallel`): -1 for all cores. Under an active ``joblib.parallel_config`` its
+        backend (local processes, a Dask or Ray cluster) and number of workers are used when this is 1. The numbers
+        are the same bits whatever the number of workers.
 
     Returns
     -------
@@ -71,6 +78,8 @@ def multiverse(
         If choices contradict each other or name trials, columns or values that are not there.
     ValueError
         If there are no choices, or too many specifications.
+    ImportError
+        If more than one worker is asked for and joblib is not installed.
 
     References
     ----------
@@ -111,7 +120,7 @@ def multiverse(
     order = np.argsort(at)  # fits are numbered in order of first appearance
     fit = np.argsort(order)[fit]
     at = at[order]
-    numbers = _fitted(rows[sample[at]], method[at], test[at], level)
+    numbers = _fitted(rows[sample[at]], method[at], test[at], level, n_jobs)
 
     columns: dict[str, Any] = {}
     for j, choice in enumerate(declared):
@@ -215,24 +224,36 @@ def _samples(
     return tables[first], same[which]
 
 
-def _fitted(rows: Array, method: NDArray[Any], test: NDArray[Any], level: float) -> dict[str, Array]:
+def _fitted(rows: Array, method: NDArray[Any], test: NDArray[Any], level: float, n_jobs: int) -> dict[str, Array]:
     """Numbers of each fit; `rows` has shape (F, 6, k)."""
     out = {name: np.full(len(rows), np.nan) for name in NUMBERS}
     point = np.isfinite(rows[:, 0]) & np.isfinite(rows[:, 1])
     bound = ~point & ~np.isnan(rows[:, 2]) & ~np.isnan(rows[:, 3])
     out["k_points"], out["k_bounds"] = point.sum(axis=1).astype(float), bound.sum(axis=1).astype(float)
-    if not ((point | bound).any()):
+    counted = (point | bound).any(axis=1)
+    if not counted.any():
         raise DataError("At least one specification must have a trial with a usable result, but none has.")
+    tasks, places = [], []
     for m, t in sorted(set(zip(method.tolist(), test.tolist(), strict=True))):
-        at = np.flatnonzero((method == m) & (test == t) & (point | bound).any(axis=1))
-        if len(at) == 0:
-            continue
-        if t == "LR":
-            columns = dict(zip(COLUMNS, rows[at].transpose(1, 0, 2), strict=True))
-            fits: Any = random_effects_bounded(**columns, mask=(point | bound)[at], level=level)
-        else:
-            fits = batch.random_effects(rows[at, 0], rows[at, 1], point[at], method=m, test=t, level=level)
-        out["ci_low"][at], out["ci_high"][at] = fits.ci()
-        for name in ("estimate", "se", "p_value", "tau2"):
-            out[name][at] = getattr(fits, name)
+        at = np.flatnonzero((method == m) & (test == t) & counted)
+        for start in range(0, len(at), _PIECE):
+            places.append(at[start : start + _PIECE])
+            tasks.append((rows[places[-1]], m, t, level))
+    for at, numbers in zip(places, run(_fit, tasks, n_jobs, "fitting specifications"), strict=True):
+        for name, values in numbers.items():
+            out[name][at] = values
     return out
+
+
+def _fit(rows: Array, method: str, test: str, level: float) -> dict[str, Array]:
+    point = np.isfinite(rows[:, 0]) & np.isfinite(rows[:, 1])
+    if test == "LR":
+        bound = ~point & ~np.isnan(rows[:, 2]) & ~np.isnan(rows[:, 3])
+        columns = dict(zip(COLUMNS, rows.transpose(1, 0, 2), strict=True))
+        fits: Any = random_effects_bounded(**columns, mask=point | bound, level=level)
+    else:
+        fits = batch.random_effects(rows[:, 0], rows[:, 1], point, method=method, test=test, level=level)
+    low, high = fits.ci()
+    return {"ci_low": low, "ci_high": high} | {
+        name: getattr(fits, name) for name in ("estimate", "se", "p_value", "tau2")
+    }

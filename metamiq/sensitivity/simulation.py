@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,8 +11,8 @@ import pandas as pd
 
 from metamiq import batch
 from metamiq.pooling.wls import Array
-from metamiq.progress import track
 from metamiq.sensitivity.simulated_trials import Designs, Sample, SimulationDesign, as_designs, blocks, draw
+from metamiq.sensitivity.workers import run
 
 ROWS = ("points", "zero", "full")
 _BLOCK = 250  # replications per task: fixed, so that the numbers do not depend on the number of workers
@@ -166,7 +165,7 @@ def simulate(
         for design, root in zip(grid, np.random.SeedSequence(seed).spawn(len(grid)), strict=True)
         for size, child in zip(blocks(int(n), _BLOCK), root.spawn(-(-int(n) // _BLOCK)), strict=True)
     ]
-    results = _run(tasks, n_jobs)
+    results = run(_task, tasks, n_jobs, "simulating")
     per_design = len(tasks) // len(grid)
     rows = []
     for i, design in enumerate(grid):
@@ -194,32 +193,11 @@ def _estimators(estimators: Sequence[str] | Mapping[str, Estimator]) -> dict[str
     return {name: ESTIMATORS[name] for name in estimators}
 
 
-_Task = tuple[SimulationDesign, int, np.random.SeedSequence, dict[str, Estimator], float]
-
-
 def _task(
     design: SimulationDesign, n: int, seed: np.random.SeedSequence, chosen: dict[str, Estimator], level: float
 ) -> list[Estimates]:
     sample = draw(design, n, seed)
     return [Estimates(*(np.asarray(a, dtype=float) for a in e(sample, level))) for e in chosen.values()]
-
-
-def _run(tasks: list[_Task], n_jobs: int) -> list[list[Estimates]]:
-    workers: int | None = n_jobs
-    if n_jobs == 1:
-        # Whoever has set up a parallel_config has imported joblib.
-        joblib = sys.modules.get("joblib")
-        if joblib is None or joblib.effective_n_jobs(None) == 1:
-            return [_task(*task) for task in track(tasks, len(tasks), "simulating")]
-        workers = None
-    try:
-        from joblib import Parallel, delayed
-    except ImportError as error:
-        raise ImportError(
-            f"n_jobs={n_jobs} needs joblib, which is not installed: pip install 'metamiq[parallel]', or use n_jobs=1."
-        ) from error
-    done = Parallel(n_jobs=workers, return_as="generator")(delayed(_task)(*task) for task in tasks)
-    return list(track(done, len(tasks), "simulating"))
 
 
 def _performance(e: Estimates, mu: float) -> dict[str, float]:

@@ -45,7 +45,9 @@ def metamiq_work() -> Work:
     long_fit = mm.random_effects(yi=HALF_Y, vi=HALF_V, method="DL", test="z")
     reg = mm.meta_regression(pd.DataFrame({"yi": YI, "vi": VI, "dose": DOSE}), "dose", test="z")
     schools = mm.load_dataset("konstantopoulos2011").trials
-    evidence = mm.trial_effects(mm.load_dataset("mi_cbt_anxiety"))
+    smoke = mm.random_effects(mm.load_dataset("hackshaw1998").trials)
+    evidence_set = mm.load_dataset("mi_cbt_anxiety")
+    evidence = mm.trial_effects(evidence_set)
     bounded = mm.random_effects_bounded(evidence)
     return {
         "one": lambda: mm.random_effects(yi=YI, vi=VI).ci_low,
@@ -62,6 +64,8 @@ def metamiq_work() -> Work:
             )
         ),
         "three_level": lambda: float(mm.multilevel(schools, cluster=_cluster(schools)).sigma2.iloc[0]),
+        "choices": lambda: float(mm.multiverse(evidence_set).table["estimate"].iloc[0]),
+        "selection": lambda: float(mm.selection_model(smoke).estimate),
         "bounded": lambda: float(np.nansum(mm.subsets(bounded)["estimate"])),
     }
 
@@ -153,6 +157,9 @@ time <- function(f, times) { f(); t <- system.time(for (i in 1:times) f())[["ela
 once <- function(f) system.time(f())[["elapsed"]]
 cat("one", time(function() rma(yi, vi, test = "knha"), 50), "\n")
 schools <- dat.konstantopoulos2011
+smoke <- dat.hackshaw1998
+three <- function() selmodel(rma(yi, vi, data = smoke, method = "ML"), type = "stepfun", steps = 0.025)
+cat("selection", time(three, 10), "\n")
 cat("three_level", time(function() rma.mv(yi, vi, random = ~ 1 | district/school, data = schools), 10), "\n")
 if (length(args) > 1) {
   my <- matrix(n("my"), 500, 12, byrow = TRUE); mv <- matrix(n("mv"), 500, 12, byrow = TRUE)
@@ -212,6 +219,8 @@ ROWS = {  # name: (words, unit, seconds to unit, aim in that unit)
     "permutations": ("1,000 REML permutations with a moderator, k = 12", "ms", 1e3, 10),
     "multiverse": ("10,000 fits by four estimators", "ms", 1e3, 500),
     "three_level": ("three-level fit, k = 56", "ms", 1e3, 5),
+    "choices": ("the bundled multiverse: 147,744 specifications, with bounds", "s", 1.0, 2),
+    "selection": ("three-parameter selection model, k = 37", "ms", 1e3, 20),
     "bounded": ("32,767 fits of points and bounds, 15 trials", "s", 1.0, 10),
 }
 TOOLS = {
