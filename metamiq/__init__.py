@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from metamiq import batch, plots
     from metamiq.datasets import Dataset, available_datasets, load_dataset, read_dataset, read_table, write_datapackage
+    from metamiq.datasets.flow import flow_template, read_flow
+    from metamiq.datasets.flow_arithmetic import flow_arithmetic
+    from metamiq.datasets.risk_of_bias import read_risk_of_bias, risk_of_bias_findings
+    from metamiq.datasets.risk_of_bias_join import join_risk_of_bias
     from metamiq.effects.binary import (
         arcsine_difference,
         log_odds_ratio,
@@ -103,6 +107,16 @@ _EXPORTS = {
         "read_table",
         "write_datapackage",
     ),
+    "datasets.flow": (
+        "flow_template",
+        "read_flow",
+    ),
+    "datasets.flow_arithmetic": ("flow_arithmetic",),
+    "datasets.risk_of_bias": (
+        "read_risk_of_bias",
+        "risk_of_bias_findings",
+    ),
+    "datasets.risk_of_bias_join": ("join_risk_of_bias",),
     "effects.binary": (
         "arcsine_difference",
         "log_odds_ratio",
