@@ -114,6 +114,13 @@ def p_curve(fit: PooledEffect) -> PCurve:
     DataError
         If there are bounds, or no significant result in the direction of the mean.
 
+    Notes
+    -----
+    The tests of right skew and the power are those of the p-curve app and of R's dmetar (worked examples of both are in
+    the tests). In the half curve's test of flatness these two divide by the share of significant results below 0.025
+    where the probability of a result below 0.025 belongs, so that they hardly ever find a half curve flat; here it has
+    its nominal level, and `inadequate` is found more readily.
+
     References
     ----------
     Simonsohn, Nelson & Simmons (2014); Simonsohn, Simmons & Nelson (2015) for Stouffer's method and the half curve.
