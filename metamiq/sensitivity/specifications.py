@@ -15,7 +15,7 @@ from metamiq.effects.choice import PrimaryRule
 from metamiq.effects.continuous import smd_variance
 from metamiq.effects.correction import small_sample_correction
 from metamiq.effects.measures import effect_sizes
-from metamiq.effects.trials import TrialReader
+from metamiq.effects.trial_rows import TrialReader
 from metamiq.errors import DataError
 from metamiq.pooling.bounded import numbers
 from metamiq.pooling.wls import Array
