@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from metamiq.errors import DataError
 
 # Beyond this many, a list of faults is no longer read; the exception still carries all of them.
 SHOWN = 50
+_TURNING = {"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +77,17 @@ def quoted(value: object, limit: int = 60) -> str:
     """Show a value in a message: quoted, on one line, cut when long."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 4]}...{text[0]}"
+
+
+def control_character(text: str) -> str:
+    r"""The first sign that would change how a terminal or a page shows a text, other than a line break; empty if none.
+
+    Examples
+    --------
+    >>> control_character("a\nb"), control_character("a\x1b[2J")
+    ('', '\x1b')
+    """
+    for sign in text:
+        if sign in _TURNING or (unicodedata.category(sign) in ("Cc", "Cs") and sign != "\n"):
+            return sign
+    return ""

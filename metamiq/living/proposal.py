@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -12,7 +11,7 @@ from typing import Any
 
 from metamiq.datasets import CsvTable, Fault, FaultyDataError, read_csv_table
 from metamiq.datasets.columns import columns_of
-from metamiq.datasets.faults import quoted
+from metamiq.datasets.faults import control_character, quoted
 from metamiq.datasets.models import Row
 from metamiq.datasets.reading import row_models
 from metamiq.datasets.workbook import read_workbook
@@ -26,7 +25,6 @@ BLANK = "(empty)"
 LARGEST_FILE = 5_000_000
 _FORM = ("table", "row", "field", "value")
 _FORMULA_STARTS = ("=", "+", "-", "@")
-_TURNING = {"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +144,8 @@ def text_fault(value: str) -> str:
             float(value.replace(",", "."))
         except ValueError:
             return f"it begins with {value[0]!r}, which a spreadsheet runs as a formula"
-    for sign in value:
-        if sign in _TURNING or (unicodedata.category(sign) in ("Cc", "Cs") and sign != "\n"):
-            return f"it holds the control character {sign!r}"
-    return ""
+    sign = control_character(value)
+    return f"it holds the control character {sign!r}" if sign else ""
 
 
 def _from_table(cells: CsvTable, name: str) -> Proposal:
