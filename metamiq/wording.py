@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 
 def fixed(value: float, digits: int = 2) -> str:
@@ -40,3 +41,27 @@ def count(n: int, noun: str) -> str:
     ('1 bound', '0 bounds')
     """
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def one_line(fit: Any) -> str:
+    """A fit in one line, for `repr`: its class, estimate and interval (or its coefficients), k and the choices.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> one_line(SimpleNamespace(estimate=0.5, ci_low=0.1, ci_high=0.9, k=12, method="REML", test="knha"))
+    'SimpleNamespace(estimate 0.5000 [0.1000, 0.9000], k = 12, REML, knha)'
+    """
+    try:
+        what = f"estimate {fixed(fit.estimate, 4)} [{fixed(fit.ci_low, 4)}, {fixed(fit.ci_high, 4)}]"
+    except (
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+        ValueError,
+    ):  # several coefficients, or an interval that is not found
+        names = [str(name) for name in getattr(fit, "names", ())]
+        what = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    choices = [str(getattr(fit, name)) for name in ("measure", "method", "test") if getattr(fit, name, None)]
+    k = [f"k = {fit.k}"] if hasattr(fit, "k") else []
+    return f"{type(fit).__name__}({', '.join([*([what] if what else []), *k, *choices])})"

@@ -84,7 +84,9 @@ class Suspect:
     formula : str
         Formula of d, in Unicode.
     value : float or tuple of float
-        What it gives: the number, or the two ends of the interval.
+        What it gives for the last thing that was printed: the number, or the two ends of the interval.
+    gives : mapping of str to float
+        What it gives for each number that was printed.
     off : float
         Largest distance to the printed number(s).
     matches : bool
@@ -96,6 +98,7 @@ class Suspect:
     words: str
     formula: str
     value: float | tuple[float, float]
+    gives: Mapping[str, float]
     off: float
     matches: bool
     oddity: int
@@ -110,12 +113,15 @@ class Findings:
     nearest: tuple[Suspect, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per suspect: ``words formula value value_high off matches``; ``value_high`` ends an interval."""
+        """One row per suspect: ``words formula value value_high off matches`` and a column for each printed number.
+
+        ``value_high`` ends an interval.
+        """
         rows = []
         for s in (*self.matches, *self.nearest):
             low, high = s.value if isinstance(s.value, tuple) else (s.value, np.nan)
-            rows.append((s.words, s.formula, low, high, s.off, s.matches))
-        return pd.DataFrame(rows, columns=["words", "formula", "value", "value_high", "off", "matches"])
+            rows.append((s.words, s.formula, low, high, s.off, s.matches, *(s.gives[name] for name in self.printed)))
+        return pd.DataFrame(rows, columns=["words", "formula", "value", "value_high", "off", "matches", *self.printed])
 
     def summary(self) -> str:
         """The answer in a few lines."""
@@ -128,8 +134,9 @@ class Findings:
             lines = [f"No formula tried gives {what}. The nearest:"]
             shown, more = self.nearest[:3], 0
         for s in shown:
-            lines.append(f"  {_show(s.value)}  {s.words}")
-            lines.append(f"  {' ' * len(_show(s.value))}  d = {s.formula}")
+            given = _show(s)
+            lines.append(f"  {given}  {s.words}")
+            lines.append(f"  {' ' * len(given)}  d = {s.formula}")
         if more:
             lines.append(f"  and {more} less usual combination{'s' if more > 1 else ''} that round to the same")
         return "\n".join(lines)
@@ -258,7 +265,7 @@ def _suspect(
         words, odd = f"{words}; digits cut off, not rounded", odd + 2
     last = [values[n] for n in values if n not in ("d", "g", "effect")] or list(values.values())
     shown: float | tuple[float, float] = (last[0], last[1]) if len(last) > 1 and "ci_low" in values else last[0]
-    return Suspect(words, formula.text(), shown, off, matches, odd)
+    return Suspect(words, formula.text(), shown, dict(values), off, matches, odd)
 
 
 def _read(name: str, text: str) -> tuple[float, float]:
@@ -270,5 +277,10 @@ def _read(name: str, text: str) -> tuple[float, float]:
     return float(value), 0.5 * 10.0 ** int(value.as_tuple().exponent)
 
 
-def _show(value: float | tuple[float, float]) -> str:
-    return f"{value[0]:.6g} to {value[1]:.6g}" if isinstance(value, tuple) else f"{value:.6g}"
+def _show(suspect: Suspect) -> str:
+    """What a combination gives for everything that was printed."""
+    ends = suspect.value if isinstance(suspect.value, tuple) else ()
+    shown = [(name, f"{x:.6g}") for name, x in suspect.gives.items() if not (ends and name in ("ci_low", "ci_high"))]
+    if ends:
+        shown.append(("interval", f"{ends[0]:.6g} to {ends[1]:.6g}"))
+    return shown[0][1] if len(shown) == 1 else ", ".join(f"{name} {text}" for name, text in shown)

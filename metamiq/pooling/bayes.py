@@ -19,6 +19,7 @@ from metamiq.pooling.tau_priors import TauPrior
 from metamiq.pooling.tau_priors import tau_prior as prior_of
 from metamiq.pooling.univariate_fit import Source, frozen_copy
 from metamiq.pooling.wls import Array
+from metamiq.wording import one_line
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -56,6 +57,9 @@ class BayesianEffect:
     dof = None
     statistic = np.nan
     p_value = np.nan
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     @property
     def k(self) -> int:

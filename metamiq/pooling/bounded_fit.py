@@ -20,7 +20,7 @@ from metamiq.pooling.heterogeneity import Interval, h2_from_tau2, i2_from_tau2
 from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.wls import Array, fit, tables
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
-from metamiq.wording import count, p_text
+from metamiq.wording import count, one_line, p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -46,6 +46,9 @@ class BoundedFit:
     test: str = "LR"
     dof: None = None  # likelihood-ratio roots are referred to the normal
     _memory: dict[tuple[object, ...], Any] = field(default_factory=dict, repr=False, init=False)  # profiles, once each
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     @property
     def effects(self) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from metamiq.pooling.records import RATIO_MEASURES, PooledEffect
 from metamiq.pooling.univariate_fit import Source, frozen_copy
 from metamiq.pooling.wls import Array, Tables
 from metamiq.tails import chi2_sf
-from metamiq.wording import p_text
+from metamiq.wording import one_line, p_text
 
 _OBSERVED: dict[str, Callable[..., EffectSizes]] = {
     "OR": log_odds_ratio,
@@ -228,6 +228,9 @@ class CommonEffect(CountsEffect):
     cmh: ChiSquaredTest  # no association in any study
     breslow_day: ChiSquaredTest  # one odds ratio for all; NaN for other measures
     tarone: ChiSquaredTest  # the same, corrected for estimating the odds ratio
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     @property
     def Q_df(self) -> int:

@@ -26,7 +26,7 @@ from metamiq.pooling.count_tables import (
 )
 from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.univariate_fit import frozen_copy
-from metamiq.wording import p_text
+from metamiq.wording import one_line, p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -41,6 +41,9 @@ class BinomialNormalEffect(CountsEffect):
     study_estimate: Array
     study_se: Array
     se_tau2: float
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     @property
     def tau2_se(self) -> float:

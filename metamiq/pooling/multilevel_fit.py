@@ -19,7 +19,7 @@ from metamiq.pooling.robust import RobustFit, WaldTest, coefficient_table, wald_
 from metamiq.pooling.sandwich import WorkingModel
 from metamiq.pooling.univariate_fit import Source, frozen_copy
 from metamiq.tails import chi2_sf, critical_value, f_sf
-from metamiq.wording import p_text
+from metamiq.wording import one_line, p_text
 
 
 def working_covariance(structure: str, model: ClusteredModel, sigma2: tuple[float, float]) -> BlockCovariance:
@@ -55,6 +55,9 @@ class MultilevelFit:
     model: ClusteredModel = field(repr=False)
     design: Design | None = field(repr=False)
     omitted: tuple[str, ...] = ()  # rows left out because a moderator is missing
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     @property
     def k(self) -> int:

@@ -19,7 +19,7 @@ from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.univariate_fit import Source, UnivariateFit, frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
-from metamiq.wording import p_text
+from metamiq.wording import one_line, p_text
 
 RESULT_COLUMNS = ("estimate", "se", "statistic", "dof", "p_value", "ci_low", "ci_high", "pi_low", "pi_high")
 RATIO_MEASURES = ("OR", "RR", "PETO", "ROM", "IRR")  # pooled as logarithms
@@ -42,6 +42,9 @@ class PooledEffect(UnivariateFit):
     pi_method: str = "test"
     combine: Array | None = field(default=None, repr=False)  # weights of the mean, when not 1 / (vi + tau2)
     tau2_given: bool = False  # by the caller, not estimated
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     @property
     def _residual_q(self) -> tuple[float, int]:

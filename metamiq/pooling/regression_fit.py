@@ -14,7 +14,7 @@ from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.univariate_fit import Source, UnivariateFit
 from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, f_sf, two_sided_p
-from metamiq.wording import p_text
+from metamiq.wording import one_line, p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -33,6 +33,9 @@ class MetaRegression(UnivariateFit):
     source: Source  # the rows used
     design: Design = field(repr=False)
     omitted: tuple[str, ...] = ()  # rows left out because a moderator is missing
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     @property
     def names(self) -> tuple[str, ...]:

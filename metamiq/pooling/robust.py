@@ -16,6 +16,7 @@ from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.sandwich import Sandwich, WorkingModel, sandwich
 from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.tails import critical_value, f_sf, two_sided_p
+from metamiq.wording import one_line
 
 TYPES = ("CR0", "CR1", "CR1p", "CR2")
 
@@ -60,6 +61,9 @@ class RobustFit:
     k: int
     level: float
     parts: Sandwich = field(repr=False)
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     def contrast_dof(self, L: ArrayLike) -> Array:
         """Degrees of freedom of each row of L beta: Satterthwaite's for CR2, else clusters minus coefficients.

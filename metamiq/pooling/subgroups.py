@@ -34,6 +34,9 @@ class Subgroups:
     single: tuple[str, ...]  # subgroups of one row: no tau2 of their own, not in Q_between
     omitted: tuple[str, ...]  # rows whose subgroup is unknown
 
+    def __repr__(self) -> str:
+        return f"Subgroups(by {self.by}: {', '.join(map(str, self.table.index))})"
+
     def to_frame(self) -> pd.DataFrame:
         """The table of subgroups."""
         return self.table.copy()
