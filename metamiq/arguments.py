@@ -97,3 +97,19 @@ def check_distinct(table: pd.DataFrame) -> None:
         raise DataError(
             f"Column names must differ, but {', '.join(twice)} stands there more than once. Drop all but one."
         )
+
+
+def check_table(value: object, what: str) -> None:
+    """Raise ValueError when something else than a DataFrame is given where a table is needed.
+
+    Examples
+    --------
+    >>> check_table(None, "A sweep")
+    Traceback (most recent call last):
+    ValueError: A sweep needs a table (DataFrame), not a NoneType. Of a fit take .effects, of a dataset .trials.
+    """
+    if not isinstance(value, pd.DataFrame):
+        raise ValueError(
+            f"{what} needs a table (DataFrame), not a {type(value).__name__}. Of a fit take .effects, of a dataset "
+            ".trials."
+        )

@@ -18,6 +18,7 @@ from metamiq.errors import DataError
 from metamiq.living.compare import diff
 from metamiq.living.dry_run import plan
 from metamiq.living.folders import copy_dataset
+from metamiq.living.removal import plan_removal
 from metamiq.living.transaction import accept, restore
 
 TODAY = datetime.date(2026, 1, 2)
@@ -152,7 +153,8 @@ def test_a_killed_process_leaves_no_lock_and_no_half(tmp_path, new, outcome):
         import datetime, os, signal, sys
         from metamiq.datasets import journal
         from metamiq.living.dry_run import plan
-        from metamiq.living.transaction import accept
+        from metamiq.living.removal import plan_removal
+from metamiq.living.transaction import accept
         change = plan(sys.argv[1], sys.argv[2])
         real = journal.move
         def move(source, target):
@@ -177,7 +179,8 @@ def test_a_disk_that_is_really_full(tmp_path, new):
         import resource, signal, sys
         from metamiq.errors import DataError
         from metamiq.living.dry_run import plan
-        from metamiq.living.transaction import accept
+        from metamiq.living.removal import plan_removal
+from metamiq.living.transaction import accept
         change = plan(sys.argv[1], sys.argv[2])
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
@@ -335,10 +338,51 @@ def test_restore_brings_back_every_file_and_keeps_the_record(folder, new):
     assert b"## Version 2" in now["CHANGES.md"]
     assert diff(f"{folder}@1", folder).is_empty
     assert not diff(f"{folder}@2", folder).is_empty
-    with pytest.raises(DataError, match=r"one that is kept \(1, 2\)"):
+    with pytest.raises(DataError, match=r"one that .* keeps \(1, 2\)"):
         restore(folder, 7, why="no")
     with pytest.raises(DataError, match="must have a reason"):
         restore(folder, 1, why=" ")
+
+
+def test_a_trial_is_taken_out_in_a_transaction_that_can_be_taken_back(folder):
+    before = examples.contents(folder)
+    change = plan_removal(folder, ["alpha2010"], why="made up", by="AB")
+    assert {(c.table, c.key, c.is_gone) for c in change.changes} == {
+        ("trials", "alpha2010", True),
+        ("results", "alpha2010-post", True),
+    }
+    assert examples.contents(folder) == before, "a plan writes nothing"
+    assert accept(change, today=TODAY) == 2
+    now = read_dataset(folder)
+    assert "alpha2010" not in set(now.trials["trial_id"]) | set(now.results["trial_id"])
+    assert "- trials `alpha2010`: removed." in (folder / "CHANGES.md").read_text(encoding="utf-8")
+    assert "results,alpha2010-post,report,significant,,(removed),made up,AB" in (folder / "provenance.csv").read_text()
+    restore(folder, 1, why="back", today=TODAY)
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_a_result_alone_may_go_and_its_trial_stays(folder):
+    change = plan_removal(folder, ["beta2012-post"], why="made up")
+    assert {(c.table, c.key) for c in change.changes} == {("results", "beta2012-post")}
+
+
+@pytest.mark.parametrize(
+    ("keys", "why", "words"),
+    [
+        (["nobody"], "x", "'nobody' is none"),
+        ([], "x", "none was named"),
+        (["../../x"], "x", "is none"),
+        (["alpha2010"], " ", "must have a reason"),
+        (["alpha2010"], "=HYPERLINK(1)", "must be plain text"),
+        (["alpha2010", "beta2012", "gamma2015"], "x", "must keep at least one trial"),
+    ],
+)
+def test_what_cannot_be_taken_out_is_said(folder, keys, why, words):
+    before = examples.contents(folder)
+    with pytest.raises(DataError) as caught:
+        plan_removal(folder, keys, why=why)
+    assert words in str(caught.value)
+    assert examples.contents(folder) == before
 
 
 def test_a_table_that_came_later_goes_when_the_old_version_returns(folder, tmp_path):

@@ -99,13 +99,14 @@ def copy_dataset(name: str, folder: Path) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--dataset", default=_BUNDLED, show_default=True, help="Folder of the dataset; a bundled name for a dry run."
 )
+@click.option("--remove", multiple=True, metavar="ID", help="In place of FILE: take this trial, or result, out.")
 @click.option("--replace", is_flag=True, help="Allow corrections of rows that are in the dataset.")
 @click.option("--accept", "accepted", is_flag=True, help="Write the change; without it nothing is written.")
-@click.option("--why", default="", help="Reason for the change, in place of the template's.")
+@click.option("--why", "--because", default="", help="Reason for the change, in place of the template's.")
 @click.option("--by", default="", help="Who read the source, in place of the template's.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the comparison and its figures."
@@ -113,29 +114,44 @@ def copy_dataset(name: str, folder: Path) -> None:
 @_JSON
 @guarded
 def add(
-    file: Path, dataset: str, replace: bool, accepted: bool, why: str, by: str, out: Path | None, as_json: bool
+    file: Path | None,
+    dataset: str,
+    remove: tuple[str, ...],
+    replace: bool,
+    accepted: bool,
+    why: str,
+    by: str,
+    out: Path | None,
+    as_json: bool,
 ) -> int:
     """Check the filled template FILE and show the answer before and after; write only with --accept.
 
     \b
-    Example:
+    Examples:
       metamiq add new-trial.csv --dataset my-evidence
+      metamiq add --remove westra2009 --because "retracted" --dataset my-evidence
 
     Corrections, and numbers for a trial that is a bound so far, work the same way with --replace. Exit code 1: the
     rules of `check` find an error that was not there before.
     """
     from metamiq.errors import DataError
     from metamiq.living.dry_run import plan
+    from metamiq.living.removal import plan_removal
     from metamiq.living.transaction import accept
     from metamiq.report.writing import json_text
 
+    if (file is None) == (not remove):
+        raise ValueError("Give either the FILE of a filled template or --remove ID.")
     ds = open_dataset(dataset)
     if accepted and not Path(dataset).is_dir():
         raise DataError(
             f"The data that come with metamiq must stay as they are, but --dataset is {dataset!r}. Copy them first: "
             f"metamiq copy-dataset {dataset} FOLDER, then --dataset FOLDER."
         )
-    change = plan(ds.path, file, replace=replace, why=why, by=by)
+    if file is None:
+        change = plan_removal(ds.path, remove, why=why, by=by)
+    else:
+        change = plan(ds.path, file, replace=replace, why=why, by=by)
     version = accept(change) if accepted else None
     if as_json:
         click.echo(json_text({**_as_dict(change), "accepted": accepted, "version": version}), nl=False)

@@ -34,14 +34,16 @@ def provenance(folder: Path, plan: Plan, version: int, date: str) -> bytes:
 
 def entry(plan: Plan, version: int, date: str) -> str:
     """The entry of CHANGES.md for a plan; text from the data is escaped."""
-    sources = dict.fromkeys(f"{plain_text(c.source)} ({plain_text(c.locator)})" for c in plan.changes)
-    rows = dict.fromkeys((c.table, c.key, c.is_new) for c in plan.changes)
-    data = [
-        f"{table} `{plain_text(key)}`: "
-        + ("added." if is_new else "changed: " + _cells(c for c in plan.changes if (c.table, c.key) == (table, key)))
-        for table, key, is_new in rows
-    ]
-    data.append(f"Read in {'; '.join(sources)}.")
+    read = [c for c in plan.changes if not c.is_gone]
+    sources = dict.fromkeys(f"{plain_text(c.source)} ({plain_text(c.locator)})" for c in read)
+    rows = dict.fromkeys((c.table, c.key, c.is_new, c.is_gone) for c in plan.changes)
+    data = []
+    for table, key, is_new, is_gone in rows:
+        cells = (c for c in plan.changes if (c.table, c.key) == (table, key))
+        what = "added." if is_new else "removed." if is_gone else f"changed: {_cells(cells)}"
+        data.append(f"{table} `{plain_text(key)}`: {what}")
+    if sources:
+        data.append(f"Read in {'; '.join(sources)}.")
     return entry_text(version, date, plan.why, plan.by, data, plan.difference)
 
 

@@ -42,6 +42,8 @@ def diff(before: Dataset | str | PathLike[str], after: Dataset | str | PathLike[
     ------
     DataError
         If one cannot be read, or one is evidence and the other a study table.
+    ValueError
+        If one is neither a dataset nor a path.
 
     Examples
     --------
@@ -56,6 +58,12 @@ def diff(before: Dataset | str | PathLike[str], after: Dataset | str | PathLike[
     k_points 1 1
     k_bounds 13 14
     """
+    for given in (before, after):
+        if not isinstance(given, (Dataset, str, PathLike)):
+            raise ValueError(
+                f"diff compares two datasets, or their folders, not a {type(given).__name__}. Of two fits compare "
+                "to_frame()."
+            )
     first, second = (x if isinstance(x, Dataset) else _open(x) for x in (before, after))
     kinds = ["role" in ds.trials for ds in (first, second)]
     if kinds[0] != kinds[1]:

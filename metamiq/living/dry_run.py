@@ -51,7 +51,7 @@ class Plan:
     why: str
     by: str
     base: str = field(repr=False)  # fingerprint of the folder that this was computed from
-    tables: Mapping[str, bytes] = field(repr=False)
+    tables: Mapping[str, bytes | None] = field(repr=False)  # None: the table goes
 
     @property
     def errors(self) -> pd.DataFrame:
@@ -97,28 +97,52 @@ def plan(
         If the folder is not evidence, the proposal breaks a rule, or the dataset with it would.
     """
     path = Path(folder)
-    before = read_dataset(path)
-    if "role" not in before.trials:
-        raise DataError(
-            f"Trials can be added to a dataset of evidence, but {path} is a study table (no column role in "
-            "trials.csv). Add a row to the table itself."
-        )
-    base, version = fingerprint(path), journals.version_of(path)
+    before = evidence(path)
+    base = fingerprint(path)
     proposal = proposal if isinstance(proposal, Proposal) else read_proposal(proposal)
     tables, changes, after = with_proposal(path, proposal, replace=replace)
     if not changes:
         raise DataError(f"A proposal must change something, but {proposal.file} says what {path} says already.")
-    difference = diff(
-        dataclasses.replace(before, name="before"), dataclasses.replace(after, name="after", path=before.path)
-    )
+    return planned(before, after, tables, changes, base, why or proposal.why, by or proposal.by)
+
+
+def evidence(folder: Path) -> Dataset:
+    """The dataset of a folder that may be changed by a plan.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or is a study table.
+    """
+    ds = read_dataset(folder)
+    if "role" not in ds.trials:
+        raise DataError(
+            f"Trials can be added to a dataset of evidence, but {folder} is a study table (no column role in "
+            "trials.csv). Change a row of the table itself."
+        )
+    return ds
+
+
+def planned(
+    before: Dataset,
+    after: Dataset,
+    tables: Mapping[str, bytes | None],
+    changes: tuple[CellChange, ...],
+    base: str,
+    why: str,
+    by: str,
+) -> Plan:
+    """The plan that makes `after` of `before`; `base` is the fingerprint of the folder that `before` was read from."""
     return Plan(
-        folder=path,
-        version=version,
+        folder=before.path,
+        version=journals.version_of(before.path),
         changes=changes,
-        difference=difference,
+        difference=diff(
+            dataclasses.replace(before, name="before"), dataclasses.replace(after, name="after", path=before.path)
+        ),
         findings=_new_findings(before, dataclasses.replace(after, path=before.path)),
-        why=why or proposal.why,
-        by=by or proposal.by,
+        why=why,
+        by=by,
         base=base,
         tables=tables,
     )
@@ -129,18 +153,18 @@ def with_proposal(
 ) -> tuple[dict[str, bytes], tuple[CellChange, ...], Dataset]:
     """The tables that a proposal changes, each cell, and the dataset as it would be."""
     tables, changes = merge(folder, proposal, replace=replace)
+    return tables, changes, as_it_would_be(folder, tables, "with the proposal")
+
+
+def as_it_would_be(folder: Path, tables: Mapping[str, bytes | None], how: str) -> Dataset:
+    """The dataset with some tables replaced; its faults name the folder that the user knows, and `how` it differs."""
     with tempfile.TemporaryDirectory() as scratch:
-        return tables, changes, _named(stage(folder, tables, Path(scratch)), folder)
-
-
-def _named(staged: Path, folder: Path) -> Dataset:
-    """The staged dataset; its faults name the folder that the user knows."""
-    try:
-        return read_dataset(staged)
-    except FaultyDataError as error:
-        raise FaultyDataError(
-            dataclasses.replace(f, file=f"{folder / Path(f.file).name} with the proposal") for f in error.faults
-        ) from None
+        try:
+            return read_dataset(stage(folder, tables, Path(scratch)))
+        except FaultyDataError as error:
+            raise FaultyDataError(
+                dataclasses.replace(f, file=f"{folder / Path(f.file).name} {how}") for f in error.faults
+            ) from None
 
 
 def _new_findings(before: Dataset, after: Dataset) -> pd.DataFrame:

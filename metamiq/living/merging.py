@@ -37,6 +37,8 @@ class CellChange:
         Where the new value was read.
     is_new : bool
         Whether the row is new.
+    is_gone : bool
+        Whether the row is taken out.
     """
 
     table: str
@@ -47,10 +49,13 @@ class CellChange:
     source: str
     locator: str
     is_new: bool
+    is_gone: bool = False
 
 
 @dataclass(slots=True)
-class _Table:
+class CellTable:
+    """A table of a folder as text."""
+
     header: list[str]
     rows: list[Cells]
 
@@ -88,7 +93,7 @@ def merge(folder: Path, proposal: Proposal, *, replace: bool) -> tuple[dict[str,
         proposed = [row for row in proposal.rows if row.table == table]
         if not proposed:
             continue
-        current = _current(folder, table, models[table])
+        current = current_cells(folder, table, models[table])
         rows, found = _merged(current, proposed, models[table], replace, proposal.file)
         faults += found
         if found:
@@ -103,24 +108,25 @@ def merge(folder: Path, proposal: Proposal, *, replace: bool) -> tuple[dict[str,
             if comma:
                 row.update({name: plain(cell).replace(",", ".") for name, cell in row.items() if name in numeric})
             changes += _put(current, row, source, models[table])
-        files[f"{table}.csv"] = _csv(current)
+        files[f"{table}.csv"] = cells_csv(current)
     if faults:
         raise FaultyDataError(faults)
     changed = {f"{change.table}.csv" for change in changes}
     return {name: content for name, content in files.items() if name in changed}, tuple(changes)
 
 
-def _current(folder: Path, table: str, model: type[Row]) -> _Table:
+def current_cells(folder: Path, table: str, model: type[Row]) -> CellTable:
+    """A table of a folder, its numbers with decimal points; without rows where it has no file."""
     file = folder / f"{table}.csv"
     if not file.exists():
-        return _Table([name for name, column in columns_of(model).items() if column.required], [])
+        return CellTable([name for name, column in columns_of(model).items() if column.required], [])
     cells = read_csv_table(file)
     rows = [{str(name): cell for name, cell in record.items()} for record in cells.frame.to_dict("records")]
     checked = check_rows(cells, model, str(file))
     if "decimal commas read" in checked.notes and checked.frame is not None:
         numeric = {str(name) for name in checked.frame if pd.api.types.is_numeric_dtype(checked.frame[name])}
         rows = [{n: plain(c).replace(",", ".") if n in numeric else c for n, c in row.items()} for row in rows]
-    return _Table([str(name) for name in cells.frame], rows)
+    return CellTable([str(name) for name in cells.frame], rows)
 
 
 def _key(row: Mapping[str, str], model: type[Row]) -> tuple[str, ...]:
@@ -128,7 +134,7 @@ def _key(row: Mapping[str, str], model: type[Row]) -> tuple[str, ...]:
 
 
 def _merged(
-    current: _Table, proposed: Sequence[ProposedRow], model: type[Row], replace: bool, file: str
+    current: CellTable, proposed: Sequence[ProposedRow], model: type[Row], replace: bool, file: str
 ) -> tuple[list[Cells], list[Fault]]:
     """Each proposed row completed by the row that it corrects."""
     known = [*columns_of(model), *(name for name in current.header if name not in columns_of(model))]
@@ -166,7 +172,7 @@ def _as_cells(rows: Sequence[Cells], proposed: Sequence[ProposedRow]) -> CsvTabl
     return CsvTable(frame, tuple(row.line for row in proposed), (), proposed[0].separator, proposed[0].line)
 
 
-def _put(current: _Table, row: Cells, proposed: ProposedRow, model: type[Row]) -> list[CellChange]:
+def _put(current: CellTable, row: Cells, proposed: ProposedRow, model: type[Row]) -> list[CellChange]:
     """Put one row into the table, in the place that its key has where the table is sorted."""
     for name in (name for name in columns_of(model) if row.get(name) and name not in current.header):
         _add_column(current, name, model)
@@ -190,14 +196,15 @@ def _put(current: _Table, row: Cells, proposed: ProposedRow, model: type[Row]) -
     return changes
 
 
-def _add_column(current: _Table, name: str, model: type[Row]) -> None:
+def _add_column(current: CellTable, name: str, model: type[Row]) -> None:
     """Add a column that the file lacks, after those that come before it in the model."""
     order = list(columns_of(model))
     earlier = [current.header.index(other) for other in order[: order.index(name)] if other in current.header]
     current.header.insert(max(earlier, default=-1) + 1, name)
 
 
-def _csv(table: _Table) -> bytes:
+def cells_csv(table: CellTable) -> bytes:
+    """A table as it is written: UTF-8, commas, no byte more than needed."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table.header)

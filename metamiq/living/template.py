@@ -14,7 +14,7 @@ import pandas as pd
 
 from metamiq.datasets import Dataset
 from metamiq.datasets.columns import Column, columns_of
-from metamiq.datasets.models import DISORDERS
+from metamiq.datasets.models import DISORDERS, NEEDS
 from metamiq.datasets.reading import row_models
 from metamiq.errors import DataError
 from metamiq.living.proposal import BLANK
@@ -177,7 +177,7 @@ def template_workbook(ds: Dataset | None = None, trial: str | None = None) -> by
             ranges[line.choices, line.closed] = rule
             sheet.add_data_validation(rule)
         ranges[line.choices, line.closed].add(f"D{number}")
-    for letter, width in zip("ABCDEFGHIJK", (9, 5, 21, 26, 9, 12, 30, 60, 26, 20, 20), strict=True):
+    for letter, width in zip("ABCDEFGHIJK", (9, 5, 21, 26, 18, 12, 30, 60, 26, 20, 20), strict=True):
         sheet.column_dimensions[letter].width = width
     for cell in sheet[1]:
         cell.font = Font(bold=True)
@@ -215,7 +215,7 @@ def _block(table: str, row: str, key: dict[str, str], ds: Dataset | None) -> lis
         choices = tuple(str(v) for v in column.limits.get("enum", ())) or _OPEN_LISTS.get(name, ())
         lines.append(
             Line(
-                table, row, name, key.get(name, ""), "yes" if column.required else "", column.unit or "",
+                table, row, name, key.get(name, ""), _required(table, column), column.unit or "",
                 _allowed(column, choices), column.description, _example(table, column, choices, ds),
                 choices=choices, closed="enum" in column.limits,
             )
@@ -223,6 +223,14 @@ def _block(table: str, row: str, key: dict[str, str], ds: Dataset | None) -> lis
     return lines + [
         Line(table, row, name, "", "yes", "", "text", meaning, example) for name, (meaning, example) in _CITED.items()
     ]
+
+
+def _required(table: str, column: Column) -> str:
+    """When a field must be filled, in words."""
+    if column.required:
+        return "yes"
+    kinds = [report for report, needs in NEEDS.items() if column.name in needs] if table == "results" else []
+    return f"if report is {' | '.join(kinds)}" if kinds else ""
 
 
 def _allowed(column: Column, choices: tuple[str, ...]) -> str:
@@ -259,7 +267,8 @@ def _toml(lines: list[Line]) -> str:
             before = (line.table, line.row)
             help_text = _TABLE_HELP.get(line.table)
             out += ["", f"[[{line.table}]]  # {help_text}" if help_text else f"[{line.table}]"]
-        about = f"{line.field}{' (required)' if line.required else ''}: {line.meaning}"
+        needed = {"": "", "yes": " (required)"}.get(line.required, f" (required {line.required})")
+        about = f"{line.field}{needed}: {line.meaning}"
         extras = [f"unit: {line.unit}" if line.unit else "", f"allowed: {line.allowed}"]
         extras += [f"example: {line.example}" if line.example else ""]
         # JSON's escapes are TOML's, and a comment must stay on its line.

@@ -92,11 +92,19 @@ def restore(folder: str | PathLike[str], version: int, *, why: str, today: datet
         If that version is not kept, no reason is given, or the folder cannot be written.
     """
     path = Path(folder)
+    if not path.is_dir():
+        came = "is a file" if path.exists() else "was not found"
+        raise DataError(f"The dataset must be a folder, but {path} {came}. Check the name.")
     journals.settled(path)
     old = path / HISTORY / str(int(version))
     if not old.is_dir():
-        kept = ", ".join(sorted(p.name for p in (path / HISTORY).glob("[0-9]*"))) or "none"
-        raise DataError(f"version must be one that is kept ({kept}), not {version!r}.")
+        kept = sorted(int(p.name) for p in (path / HISTORY).glob("[0-9]*") if p.name.isdecimal())
+        if not kept:
+            raise DataError(
+                f"{path} keeps no version before the present one (version {journals.version_of(path)}), so there is "
+                "none to restore. Versions are kept from the first change by `metamiq add --accept`."
+            )
+        raise DataError(f"version must be one that {path} keeps ({', '.join(map(str, kept))}), not {version!r}.")
     if not why.strip():
         raise DataError("A change must have a reason, but none is given. Say why the old version is restored.")
     base = fingerprint(path)

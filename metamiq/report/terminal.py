@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pandas as pd
@@ -13,11 +14,23 @@ from metamiq.question import Answers
 from metamiq.report import content
 from metamiq.wording import fixed
 
+_BLANK_ENDS = re.compile(r"[ \t]+((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
+
+
+class _Console(Console):
+    """A console whose lines do not end in blanks, neither where text wraps nor where a table pads its cells."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with self.capture() as printed:
+            super().print(*objects, **options)
+        self.file.write(_BLANK_ENDS.sub(r"\1", printed.get()))
+        self.file.flush()
+
 
 def console() -> Console:
     """Standard output; plain text of a fixed width when it is not a terminal."""
-    made = Console(highlight=False, markup=False, emoji=False)
-    return made if made.is_terminal else Console(highlight=False, markup=False, emoji=False, width=110)
+    made = _Console(highlight=False, markup=False, emoji=False)
+    return made if made.is_terminal else _Console(highlight=False, markup=False, emoji=False, width=110)
 
 
 def _text(value: Any) -> str:

@@ -98,7 +98,7 @@ def as_designs(designs: Designs) -> list[SimulationDesign]:
             )
         choices = [v if isinstance(v, list | np.ndarray | range) else [v] for v in designs.values()]
         return [SimulationDesign(**dict(zip(designs, values, strict=True))) for values in product(*choices)]
-    out = list(designs)
+    out = list(designs) if isinstance(designs, Iterable) else []
     if not out or not all(isinstance(d, SimulationDesign) for d in out):
         raise ValueError("designs must be a SimulationDesign, several of them, or a grid as a mapping.")
     return out

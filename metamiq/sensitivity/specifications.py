@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metamiq.arguments import check_table
 from metamiq.datasets import Dataset
 from metamiq.effects.choice import PrimaryRule
 from metamiq.effects.continuous import smd_variance
@@ -58,6 +59,8 @@ class Trials:
     def __init__(self, data: Dataset | pd.DataFrame) -> None:
         if isinstance(data, Dataset) and data.results.empty:
             data = data.trials  # a study table in a folder of its own
+        if not isinstance(data, Dataset):
+            check_table(data, "A multiverse without a dataset")
         self.data = data
         self._reader = TrialReader(data) if isinstance(data, Dataset) else None
         if isinstance(data, pd.DataFrame):

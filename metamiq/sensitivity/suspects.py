@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from metamiq.arguments import check_table
 from metamiq.effects.measures import effect_sizes
 from metamiq.errors import DataError
 from metamiq.pooling import batch
@@ -88,6 +89,9 @@ def suspects(
     >>> print(table[["trial", "error"]].head(1).to_string(index=False, header=False))
     c sign turned
     """
+    check_table(effects, "The search for suspects")
+    if not isinstance(value, (int, float, np.number)):
+        raise ValueError(f"value must be the number that was printed, not a {type(value).__name__}.")
     yi, vi, slips = _slips(effects, measure)
     k = len(yi)
     column = next((c for c in ("trial_id", "study", "label") if c in effects), None)

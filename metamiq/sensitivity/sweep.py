@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
+from metamiq.arguments import check_table
 from metamiq.effects.composite import aggregate
 from metamiq.effects.measures import MEASURES, effect_sizes
 from metamiq.errors import DataError
@@ -108,6 +109,8 @@ def sweep(
     >>> print([f"{x:.4f}" for x in curve.tipping])
     ['0.0868']
     """
+    if not callable(fit_at):
+        raise ValueError(f"fit_at must be a function of one number that returns a fit, not a {type(fit_at).__name__}.")
     grid = sorted({float(v) for v in values})
     if len(grid) < 2:
         raise ValueError(f"values must be at least two numbers, not {grid!r}.")
@@ -185,6 +188,7 @@ def sweep_r(
     >>> print(curve.table["estimate"].round(3).tolist())
     [0.203, 0.255, 0.402]
     """
+    check_table(frame, "A sweep of the correlation")
     # In a correlation itself, ri is the effect.
     repeated = sorted(code for code, spec in MEASURES.items() if "ri" in spec.columns and spec.columns != ("ri", "ni"))
     if measure not in repeated:
@@ -248,6 +252,7 @@ def sweep_rho(
     >>> print(sweep_rho(table, values=[0.1, 0.9]).table["se"].round(3).tolist())
     [0.112, 0.105]
     """
+    check_table(effects, "A sweep of the correlation")
     if model not in ("che", "composite"):
         raise ValueError(f"model must be one of 'che', 'composite', not {model!r}.")
     if cluster in effects and not effects[cluster].duplicated().any():
