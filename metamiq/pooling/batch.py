@@ -22,7 +22,7 @@ TESTS = ("z", "t", "knha", "adhoc")
 METHODS = ("FE", *tau2.METHODS)
 
 # Rows times columns held at once: the working arrays of a chunk stay in the second-level cache.
-_CHUNK = 16_384
+_CHUNK = 32_768
 
 
 class Core(NamedTuple):

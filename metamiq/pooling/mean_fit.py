@@ -103,19 +103,40 @@ class MeanForms:
 
 
 class MeanFit(MeanForms):
-    """Weighted mean of each table."""
+    """Weighted mean of each table; what only some estimators need is computed when asked for."""
 
-    __slots__ = ("_s2", "a", "mu", "nw", "nwr", "r", "t", "w", "wr")
+    __slots__ = ("_nwr", "_r", "_s2", "_wr", "a", "mu", "nw", "t", "w")
 
     def __init__(self, t: Tables, w: Array) -> None:
         self.t, self.w = t, w
         self.nw = w if t.n is None else t.n * w
         self.a = self.nw.sum(axis=1)
         self.mu = dot(self.nw, t.yi) / self.a
-        self.r = t.yi - self.mu[:, None]
-        self.wr = w * self.r
-        self.nwr = self.wr if t.n is None else t.n * self.wr
         self._s2: Array | None = None
+        self._r: Array | None = None
+        self._wr: Array | None = None
+        self._nwr: Array | None = None
+
+    @property
+    def r(self) -> Array:
+        """Residuals."""
+        if self._r is None:
+            self._r = self.t.yi - self.mu[:, None]
+        return self._r
+
+    @property
+    def nwr(self) -> Array:
+        """n w r."""
+        if self._nwr is None:
+            self._nwr = self.nw * self.r
+        return self._nwr
+
+    @property
+    def wr(self) -> Array:
+        """w r."""
+        if self._wr is None:
+            self._wr = self.nwr if self.t.n is None else self.w * self.r
+        return self._wr
 
     @property
     def s2(self) -> Array:  # type: ignore[override]
