@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from metamiq.effects.trials import bounds_statement, excluded_trials, trial_effects
     from metamiq.errors import ConvergenceError, DataError
     from metamiq.explaining import explain
+    from metamiq.explaining.methods import methods_paragraph
     from metamiq.explaining.plain_words import plain_words
     from metamiq.explaining.presets import analyse, compare_presets
     from metamiq.explaining.programs import compare_programs
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from metamiq.sensitivity.simulation import simulate
     from metamiq.sensitivity.small_study import begg_test, egger_test
     from metamiq.sensitivity.small_study_counts import harbord_test, peters_test
+    from metamiq.sensitivity.small_study_overview import small_study_effects
     from metamiq.sensitivity.subsets import subsets
     from metamiq.sensitivity.suspects import suspects
     from metamiq.sensitivity.sweep import sweep, sweep_r, sweep_rho
@@ -196,6 +198,7 @@ _EXPORTS = {
         "DataError",
     ),
     "explaining": ("explain",),
+    "explaining.methods": ("methods_paragraph",),
     "explaining.plain_words": ("plain_words",),
     "explaining.presets": (
         "analyse",
@@ -262,6 +265,7 @@ _EXPORTS = {
         "harbord_test",
         "peters_test",
     ),
+    "sensitivity.small_study_overview": ("small_study_effects",),
     "sensitivity.sets_near": ("sets_near",),
     "sensitivity.subsets": ("subsets",),
     "sensitivity.suspects": ("suspects",),
