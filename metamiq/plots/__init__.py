@@ -6,15 +6,18 @@ from metamiq.plots.curves import drapery, drapery_rows, profile_likelihood, prof
 from metamiq.plots.diagnostic import baujat, baujat_rows, labbe, labbe_rows, normal_quantile, quantile_rows
 from metamiq.plots.effect_table import effect_table
 from metamiq.plots.evidence import albatross, albatross_rows, orchard, orchard_rows
+from metamiq.plots.flow import flow_diagram, flow_rows
 from metamiq.plots.forest import forest
 from metamiq.plots.forest_rows import forest_rows
 from metamiq.plots.funnel import funnel, radial, radial_rows
 from metamiq.plots.group_means import group_means, group_rows
 from metamiq.plots.legibility import text_boxes, text_faults
 from metamiq.plots.panels import gosh, influence, specification_curve
+from metamiq.plots.rob_summary import rob_summary, rob_summary_rows
 from metamiq.plots.row_drawing import draw_rows
 from metamiq.plots.saving import release, save_png, save_svg, svg_text
 from metamiq.plots.series import cumulative, estimate_rows, estimates, leave_one_out
+from metamiq.plots.traffic_lights import traffic_lights
 
 __all__ = [
     "albatross",
@@ -32,6 +35,8 @@ __all__ = [
     "effect_table",
     "estimate_rows",
     "estimates",
+    "flow_diagram",
+    "flow_rows",
     "forest",
     "forest_rows",
     "funnel",
@@ -51,10 +56,13 @@ __all__ = [
     "radial",
     "radial_rows",
     "release",
+    "rob_summary",
+    "rob_summary_rows",
     "save_png",
     "save_svg",
     "specification_curve",
     "svg_text",
     "text_boxes",
     "text_faults",
+    "traffic_lights",
 ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 from matplotlib.axes import Axes
 
+from metamiq.datasets.risk_of_bias_join import join_risk_of_bias
 from metamiq.plots.alt_text import alt_text
 from metamiq.plots.effect_table import drawn_from_fit
 from metamiq.plots.footer import footer_lines
@@ -37,6 +39,7 @@ def forest(
     also: Mapping[str, Mean] | None = None,
     layout: str = "default",
     arms: bool | None = None,
+    risk_of_bias: pd.DataFrame | None = None,
 ) -> Axes:
     """Every row with its interval or bound, the mean as a diamond, and the prediction interval.
 
@@ -71,6 +74,9 @@ def forest(
     arms : bool, optional
         Whether to show the means and SDs of both arms (`m1i sd1i m2i sd2i`), where the effects table has them; by
         default in the layout "revman" only.
+    risk_of_bias : DataFrame, optional
+        Judgements as `read_risk_of_bias` returns them: a dot for each study and domain, matched by the study's name
+        (see `join_risk_of_bias`).
 
     Returns
     -------
@@ -80,14 +86,16 @@ def forest(
     Raises
     ------
     DataError
-        If `columns` or `sort_by` names a column that the effects table lacks, or a risk of bias is none of the words.
+        If `columns` or `sort_by` names a column that the effects table lacks, a risk of bias is none of the words, or a
+        study has no judgements in `risk_of_bias`.
     ValueError
         If `layout` is none of the three.
 
     Notes
     -----
-    Columns of the effects table that begin with ``rob_`` (low, some, high, unclear, or empty) are risk-of-bias
-    judgements: a coloured dot with a symbol each, explained below the plot.
+    Columns of the effects table that begin with ``rob_`` (low, some concerns, high, unclear, moderate, serious,
+    critical, no information, or empty) are risk-of-bias judgements: a coloured dot with a symbol each, explained below
+    the plot.
 
     Examples
     --------
@@ -102,9 +110,11 @@ def forest(
         raise ValueError(f"layout must be one of {', '.join(map(repr, LAYOUTS))}, not {layout!r}.")
     drawn_from_fit(fit, "A forest plot", groups=True)
     effects, measure = effects_of(fit), measure_of(fit)
+    if risk_of_bias is not None:
+        effects = join_risk_of_bias(effects, risk_of_bias)
     headers = dict(columns) if isinstance(columns, Mapping) else {c: c.replace("_", " ") for c in columns}
     rows = with_columns(forest_rows(fit, level, sort_by=sort_by, also=also), effects, list(headers))
-    rows, domains = with_risk_of_bias(with_arms(rows, effects), effects)
+    rows, domains, signs = with_risk_of_bias(with_arms(rows, effects), effects)
     revman = layout == "revman"
     if revman:
         rows = with_totals(rows, level_of(fit, level))
@@ -120,7 +130,7 @@ def forest(
         ),
         reference=reference,
         favours=Scale(measure).favours(groups) if favours is None else favours,
-        footer=[*footer_lines(fit, level), *risk_of_bias_line(rows, domains)],
+        footer=[*footer_lines(fit, level), *risk_of_bias_line(effects, domains, signs)],
         guide=float(whole.iloc[0]) if len(whole) else None,
         look=PLAIN if layout == "apa" else COLOURED,
     )

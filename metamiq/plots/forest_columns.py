@@ -9,6 +9,7 @@ import pandas as pd
 
 from metamiq.errors import DataError
 from metamiq.plots.forest_rows import Fit, measure_of, numbers
+from metamiq.plots.judgements import SIGNS
 from metamiq.plots.row_layout import TextColumn
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import clean, number, wrap
@@ -17,8 +18,7 @@ from metamiq.pooling.records import PooledEffect
 
 LAYOUTS = ("apa", "default", "revman")
 ARM_FIELDS = ("m1i", "sd1i", "m2i", "sd2i")
-ROB = {"low": "+", "some": "!", "some concerns": "!", "high": "−", "unclear": "?"}
-_ROB_WORDS = {"+": "low", "!": "some concerns", "−": "high", "?": "unclear"}
+ROB = {**{word: word for word in SIGNS}, "some": "some concerns"}  # spelling: judgement
 _WEIGHING = {"FE": "IV, Fixed", "MH": "M-H, Fixed", "PETO": "Peto, Fixed"}
 
 
@@ -46,32 +46,42 @@ def with_arms(rows: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def with_risk_of_bias(rows: pd.DataFrame, effects: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The rows with the symbol of each judgement, and the domains (columns `rob_<domain>`) by their letter."""
+def with_risk_of_bias(rows: pd.DataFrame, effects: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], dict[str, str]]:
+    """The rows with the sign of each judgement, the domains (columns `rob_<domain>`) by letter, and words by sign."""
     fields = [str(c) for c in effects.columns if str(c).startswith("rob_")]
     at = rows["position"].to_numpy(dtype=int)
-    faults = []
+    faults: list[str] = []
+    used: set[str] = set()
     for name in fields:
         given = ["" if pd.isna(v) else clean(v).lower() for v in effects[name]]
+        words = [ROB.get(v, "") for v in given]
         faults += [f"{name} has {v!r} in row {i + 1}" for i, v in enumerate(given) if v and v not in ROB]
-        rows[f"{name}_text"] = [ROB.get(given[i], "") if i >= 0 else "" for i in at]
+        rows[f"{name}_text"] = [SIGNS.get(words[i], "") if i >= 0 else "" for i in at]
+        used |= {words[i] for i in at if i >= 0}
     if faults:
         raise DataError(
             f"Risk of bias must be one of {', '.join(map(repr, sorted(ROB)))} or empty, but {'; '.join(faults)}. "
             "Correct it, or rename the column so that it does not begin with rob_."
         )
+    # Judgements that were joined from a table of their own keep its names: D1, D2, ..., Overall.
+    joined = effects.attrs.get("risk_of_bias", {})
     letters = (f"{chr(ord('A') + i % 26)}{i // 26 + 1 if i >= 26 else ''}" for i in range(len(fields)))
-    return rows, dict(zip(letters, fields, strict=True))
+    named = [name[4:].replace("overall", "Overall") if name in joined else next(letters) for name in fields]
+    signs: dict[str, str] = {}
+    for word in (w for w in SIGNS if w in used):
+        signs[SIGNS[word]] = f"{signs[SIGNS[word]]} or {word}" if SIGNS[word] in signs else word
+    return rows, dict(zip(named, fields, strict=True)), signs
 
 
-def risk_of_bias_line(rows: pd.DataFrame, domains: Mapping[str, str]) -> list[str]:
-    """The footer line that says what letters and symbols mean."""
+def risk_of_bias_line(effects: pd.DataFrame, domains: Mapping[str, str], signs: Mapping[str, str]) -> list[str]:
+    """The footer line that says what letters and signs mean."""
     if not domains:
         return []
-    named = ", ".join(f"{letter} {clean(name[4:].replace('_', ' '))}" for letter, name in domains.items())
-    used = {t for name in domains.values() for t in rows[f"{name}_text"]}
-    symbols = ", ".join(f"{symbol} {word}" for symbol, word in _ROB_WORDS.items() if symbol in used)
-    return [f"Risk of bias: {named}" + (f". Symbols: {symbols}." if symbols else ".")]
+    joined = effects.attrs.get("risk_of_bias", {})
+    titles = {letter: clean(joined.get(name, name[4:].replace("_", " "))) for letter, name in domains.items()}
+    named = ", ".join(f"{letter} {title}" for letter, title in titles.items() if letter != title)
+    symbols = ", ".join(f"{sign} {word}" for sign, word in signs.items())
+    return [f"Risk of bias: {named or 'by domain'}" + (f". Symbols: {symbols}." if symbols else ".")]
 
 
 def with_totals(rows: pd.DataFrame, level: float) -> pd.DataFrame:

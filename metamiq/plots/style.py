@@ -20,6 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from metamiq.plots.judgements import COLOURS
+
 POINT = "#0072B2"  # blue: effects with an estimate
 BOUND = "#D55E00"  # vermilion: estimates known only to lie within bounds
 MEAN = "#000000"
@@ -39,11 +41,11 @@ class Look:
     point: str
     bound: str
     reference: str
-    dots: Mapping[str, str]  # by the symbol that stands on them
+    dots: Mapping[str, str]  # by the sign that stands on them
 
 
-COLOURED = Look(POINT, BOUND, REFERENCE, {"+": "#56B4E9", "?": "#F0E442", "!": "#E69F00", "−": "#D55E00"})
-PLAIN = Look("#000000", "#444444", "#000000", dict.fromkeys("+?!−", "#FFFFFF"))
+COLOURED = Look(POINT, BOUND, REFERENCE, COLOURS)
+PLAIN = Look("#000000", "#444444", "#000000", dict.fromkeys(COLOURS, "#FFFFFF"))
 
 FONT = 9.0  # points
 LINE = 1.25  # line height in font sizes
