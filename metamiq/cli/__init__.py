@@ -9,7 +9,9 @@ from metamiq.cli.first_question import audit, reproduce
 from metamiq.cli.learn import compare, effect, explain, quiz, which
 from metamiq.cli.living import add, copy_dataset, diff, new_trial, reconcile, restore, todo
 from metamiq.cli.report import report
+from metamiq.cli.sensitivity import multiverse, sensitivity, suspects
 from metamiq.cli.sharing import bundle, export, verify
+from metamiq.cli.small_study import small_study
 from metamiq.cli.study_tables import datasets, pool
 
 
@@ -25,6 +27,8 @@ def main() -> None:
 
 
 for _command in (reproduce, audit, report, check, pool, datasets, effect, explain, compare, which, quiz):
+    main.add_command(_command)
+for _command in (small_study, sensitivity, multiverse, suspects):
     main.add_command(_command)
 for _command in (new_trial, todo, copy_dataset, add, restore, diff, reconcile, bundle, verify, export):
     main.add_command(_command)

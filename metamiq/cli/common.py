@@ -15,6 +15,7 @@ import click
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from metamiq.datasets import Dataset
 
@@ -106,3 +107,23 @@ def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
             raise ValueError(f"{option} must be of the form COLUMN=..., not {text!r}.")
         pairs[name] = value
     return pairs
+
+
+def check_picture(path: Path | None, option: str) -> None:
+    """Refuse a picture's file that is neither SVG nor PNG, before the work and not after it."""
+    if path is not None and path.suffix.lower() not in (".svg", ".png"):
+        raise ValueError(f"{option} must name a file that ends in .svg or .png, not {str(path)!r}.")
+
+
+def save_picture(ax: Axes, path: Path) -> None:
+    """Write a picture as its file's ending says, and tell where."""
+    from metamiq import plots
+
+    drawn = ax.figure.figure
+    assert drawn is not None
+    if path.suffix.lower() == ".png":
+        plots.save_png(drawn, path)
+    else:
+        plots.save_svg(drawn, path)
+    plots.release(drawn)
+    say(f"written: {path}")

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from metamiq.cli.common import guarded, read_study_table, say, table_options
+from metamiq.cli.common import (
+    check_picture,
+    guarded,
+    open_dataset,
+    read_study_table,
+    save_picture,
+    say,
+    table_options,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from metamiq.pooling.bounded_fit import BoundedFit
+    from metamiq.pooling.records import PooledEffect
 
 
 @click.command()
@@ -57,8 +69,7 @@ def pool(
     from metamiq.report import content
     from metamiq.report.writing import json_text
 
-    if figure is not None and figure.suffix.lower() not in (".svg", ".png"):
-        raise ValueError(f"--forest must name a file that ends in .svg or .png, not {str(figure)!r}.")
+    check_picture(figure, "--forest")
     table = read_study_table(file, sheet, columns, where)
     effects = with_effects(table, measure)
     fit: Any
@@ -83,13 +94,47 @@ def pool(
     if figure is not None:
         from metamiq import plots
 
-        drawn = plots.forest(fit).figure.figure
-        if figure.suffix.lower() == ".png":
-            plots.save_png(drawn, figure)
-        else:
-            plots.save_svg(drawn, figure)
-            plots.release(drawn)
-        say(f"written: {figure}")
+        save_picture(plots.forest(fit), figure)
+
+
+def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument and options of commands that fit one study table; `fit_of` takes what they give."""
+    command = table_options(command)
+    for option in (
+        click.option("--level", default=0.95, show_default=True, help="Coverage of intervals."),
+        click.option("--test", default="knha", show_default=True, help="knha, z, t or adhoc."),
+        click.option("--method", default="REML", show_default=True, help="Estimator of tau2: REML, DL, PM, ML, FE ..."),
+        click.option("--measure", help="SMD, MD, OR, RR ...; not needed when the table has yi and vi."),
+        click.argument("source", metavar="FILE"),
+    ):
+        command = option(command)
+    return command
+
+
+def fit_of(
+    source: str,
+    measure: str | None,
+    method: str,
+    test: str,
+    level: float,
+    sheet: str | None,
+    columns: tuple[str, ...],
+    where: tuple[str, ...],
+) -> PooledEffect | BoundedFit:
+    """The fit of a study table: a file, or a bundled dataset, of which verdicts enter as bounds."""
+    from metamiq.effects.trials import trial_effects
+    from metamiq.pooling.bounded import random_effects_bounded
+    from metamiq.pooling.models import random_effects
+
+    path = Path(source)
+    if path.is_file() or path.suffix:
+        table = read_study_table(path, sheet, columns, where)
+    else:
+        ds = open_dataset(source)
+        if not ds.results.empty:
+            return random_effects_bounded(trial_effects(ds), level=level)
+        table = ds.trials
+    return random_effects(with_effects(table, measure), method=method, test=test, level=level)
 
 
 def with_effects(table: pd.DataFrame, measure: str | None) -> pd.DataFrame:

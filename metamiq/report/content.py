@@ -222,10 +222,7 @@ def results(answers: Answers, audit: Audit, contents: dict[str, pd.DataFrame]) -
         "question": QUESTION,
         "answer": answer(answers),
         "pooled": pooled,
-        "tables": {
-            name: [{str(k): json_value(v) for k, v in row.items()} for row in table.to_dict(orient="records")]
-            for name, table in contents.items()
-        },
+        "tables": {name: json_rows(table) for name, table in contents.items()},
         "agrees": audit.agrees,
     }
 
@@ -238,6 +235,11 @@ def _pooled(fit: BoundedFit) -> dict[str, Any]:
     tau2 = fit.tau2_ci()
     extra |= {"tau2_low": tau2.low, "tau2_high": tau2.high, "basis": fit.basis}
     return {k: json_value(v) for k, v in {**row, **extra}.items()}
+
+
+def json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as objects that JSON can hold."""
+    return [{str(k): json_value(v) for k, v in row.items()} for row in table.to_dict(orient="records")]
 
 
 def json_value(value: Any) -> Any:

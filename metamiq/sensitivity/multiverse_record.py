@@ -156,10 +156,13 @@ class Multiverse:
             f"Primary: {fixed(first['estimate'])} ({fixed(first['ci_low'])} to {fixed(first['ci_high'])}). All: "
             f"{fixed(estimate.min())} to {fixed(estimate.max())}."
         )
+        at_0 = 1 - shares["estimate_above"] - shares["estimate_below"]
+        exactly = f", and {100 * at_0:.0f}% are exactly 0" if at_0 > 0.005 else ""
         lines.append(
-            f"Above 0: {100 * shares['estimate_above']:.0f}% of the estimates and "
-            f"{100 * shares['interval_above']:.0f}% of the intervals; below 0: "
-            f"{100 * shares['estimate_below']:.0f}% and {100 * shares['interval_below']:.0f}%."
+            f"Of the estimates, {100 * shares['estimate_above']:.0f}% lie above 0 and "
+            f"{100 * shares['estimate_below']:.0f}% below 0{exactly}. Of the intervals, "
+            f"{100 * shares['interval_above']:.0f}% lie wholly above 0 and {100 * shares['interval_below']:.0f}% "
+            f"wholly below 0; {100 * shares['interval_around']:.0f}% include 0."
         )
         table = self.decomposition()
         lines.append(
@@ -171,8 +174,9 @@ class Multiverse:
             against, best = self.share(value), self.nearest(value, 1).iloc[0]
             options = ", ".join(f"{c.name}: {best[c.name]}" for c in self.choices if best[c.name] != first[c.name])
             lines.append(
-                f"{value:g}: {100 * against['estimate_below']:.0f}% of the estimates lie below it, "
-                f"{100 * against['interval_around']:.0f}% of the intervals include it. Nearest: "
-                f"{fixed(best['estimate'], 3)} ({options or 'the primary analysis'})."
+                f"Against the published {value:g}: {100 * against['estimate_below']:.0f}% of the estimates lie below "
+                f"it and {100 * against['estimate_above']:.0f}% above it; {100 * against['interval_around']:.0f}% of "
+                f"the intervals include it. The nearest estimate is {fixed(best['estimate'], 3)} "
+                f"({options or 'the primary analysis'})."
             )
         return "\n".join(lines)

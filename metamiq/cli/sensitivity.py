@@ -1,0 +1,265 @@
+"""`metamiq sensitivity`, `metamiq suspects` and `metamiq multiverse`: how far an answer hangs on rows and choices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metamiq.cli.common import check_picture, guarded, open_dataset, read_study_table, save_picture, say, table_options
+from metamiq.cli.study_tables import fit_options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metamiq.pooling.bounded_fit import BoundedFit
+    from metamiq.pooling.records import PooledEffect
+
+PICTURES = ("leave_one_out", "influence", "cumulative", "baujat", "gosh")
+
+
+@click.command()
+@fit_options
+@click.option(
+    "--by", help='Column, or "precision", in whose order rows are added up. Default: year, where there is one.'
+)
+@click.option("--gosh", is_flag=True, help="Fit every subset of the rows, too, and say which rows make clusters.")
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for leave_one_out.svg, influence.svg, cumulative.svg, baujat.svg (and gosh.svg).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@guarded
+def sensitivity(by: str | None, gosh: bool, figures: Path | None, as_json: bool, **choices: Any) -> None:
+    """Say how far the answer of a study table hangs on single rows.
+
+    \b
+    Example:
+      metamiq sensitivity trials.csv --measure SMD --figures pictures
+
+    The rows that move the mean most, in words; the smallest set of rows without which the conclusion would be another;
+    the fit without each row; influence statistics; and the fit as rows were added.
+
+    FILE is a study table (CSV or .xlsx) or a bundled dataset's name.
+    """
+    from metamiq.cli.study_tables import fit_of
+    from metamiq.report.writing import json_text
+
+    fit = fit_of(**choices)
+    found, refused = _found(fit, by, gosh)
+    if as_json:
+        click.echo(json_text({**_json(found), "refused": refused}), nl=False)
+    else:
+        click.echo(_text(fit, found))
+        for name, why in refused.items():
+            say(f"note: no {name.replace('_', ' ')}: {why}")
+    if figures is not None:
+        _draw(fit, found, figures)
+
+
+def _found(fit: PooledEffect | BoundedFit, by: str | None, gosh: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """What could be computed, by name, and why the rest could not."""
+    from metamiq.errors import ConvergenceError
+    from metamiq.sensitivity.deletion import cumulative, leave_one_out
+    from metamiq.sensitivity.flip import flip_set
+    from metamiq.sensitivity.gosh import gosh_clusters
+    from metamiq.sensitivity.influence import influence, influence_summary
+
+    order = by or ("year" if "year" in fit.effects else None)
+    asked: dict[str, Any] = {
+        "summary": lambda: influence_summary(fit),
+        "flip_set": lambda: flip_set(fit),
+        "leave_one_out": lambda: leave_one_out(fit),
+        "influence": lambda: influence(fit),
+    }
+    if order is not None:
+        asked["cumulative"] = lambda: cumulative(fit, order)
+    if gosh:
+        asked["gosh"] = lambda: gosh_clusters(fit)
+    found, refused = {}, {}
+    for name, compute in asked.items():
+        try:
+            found[name] = compute()
+        except (ValueError, ConvergenceError) as error:
+            if name == "cumulative" and by is not None:
+                raise  # asked for by name
+            refused[name] = str(error)
+    return found, refused
+
+
+_HEADINGS = {
+    "leave_one_out": "Without each row",
+    "influence": "Influence statistics",
+    "cumulative": "As rows were added",
+}
+_SHOWN = {
+    "leave_one_out": ("estimate", "ci_low", "ci_high", "p_value", "tau2", "I2"),
+    "influence": ("rstudent", "dffits", "cook_d", "cov_r", "tau2_del", "Q_del", "hat", "weight"),
+    "cumulative": ("k", "estimate", "ci_low", "ci_high", "tau2", "I2"),
+}
+
+
+def _text(fit: PooledEffect | BoundedFit, found: dict[str, Any]) -> str:
+    from metamiq.wording import fixed
+
+    ci = fit.ci()
+    scale = ""
+    if fit.measure in ("OR", "RR", "PETO", "ROM", "IRR"):
+        scale = " (in tables ratios are logarithms)"
+    out = [
+        f"All {fit.k} rows: mean {fixed(fit.estimate)} ({100 * fit.level:g}% CI {fixed(ci.low)} to "
+        f"{fixed(ci.high)}){scale}"
+    ]
+    if "summary" in found:
+        out.append(found["summary"])
+    if "flip_set" in found:
+        out.append(found["flip_set"].summary())
+    for name, heading in _HEADINGS.items():
+        if name in found:
+            table: pd.DataFrame = found[name]
+            shown = [c for c in _SHOWN[name] if c in table]
+            first = [c for c in table.columns if c not in shown][:1] if name == "cumulative" else []
+            first = [c for c in first if table.columns.get_loc(c) == 0 and c not in ("k", "estimate")]
+            text = table[[*first, *shown]].to_string(float_format=lambda x: f"{x:.3f}", na_rep="")
+            out += ["", heading, text]
+    if "gosh" in found:
+        out += ["", "All subsets of the rows", found["gosh"].summary()]
+    return "\n".join(out)
+
+
+def _json(found: dict[str, Any]) -> dict[str, Any]:
+    from metamiq.report.content import json_rows
+
+    out: dict[str, Any] = {}
+    for name in found:
+        if name == "summary":
+            out[name] = found[name].splitlines()
+        elif name == "flip_set":
+            flips = found[name]
+            rows = json_rows(flips.sets.drop(columns="without"))
+            for row, names in zip(rows, flips.sets["without"], strict=True):
+                row["without"] = list(names)
+            out[name] = {"size": flips.size, "sets": rows, "searched": flips.searched, "summary": flips.summary()}
+        elif name == "gosh":
+            clusters = found[name]
+            out[name] = {
+                "clusters": json_rows(clusters.centres.reset_index()),
+                "rows": json_rows(clusters.membership.reset_index()),
+            }
+        else:
+            out[name] = json_rows(found[name].reset_index())
+    return out
+
+
+def _draw(fit: PooledEffect | BoundedFit, found: dict[str, Any], folder: Path) -> None:
+    from metamiq import plots
+
+    folder.mkdir(parents=True, exist_ok=True)
+    draw: dict[str, Any] = {
+        "leave_one_out": lambda: plots.leave_one_out(fit, table=found["leave_one_out"]),
+        "influence": lambda: plots.influence(found["influence"]),
+        "cumulative": lambda: plots.cumulative(fit, str(found["cumulative"].columns[0]), table=found["cumulative"]),
+        "baujat": lambda: plots.baujat(fit),  # type: ignore[arg-type]  # says itself what it cannot draw
+        "gosh": lambda: plots.gosh(found["gosh"].subsets, measure=fit.measure),
+    }
+    for name in PICTURES:
+        if name == "baujat" or name in found:
+            try:
+                save_picture(draw[name](), folder / f"{name}.svg")
+            except ValueError as error:
+                say(f"note: no {name}.svg: {error}")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("value", type=float)
+@click.option("--ci", nargs=2, type=float, help="The published interval, low and high: without it many slips may fit.")
+@click.option("--measure", default="SMD", show_default=True, help="Measure of a table with means and SDs.")
+@click.option("--method", default="REML", show_default=True, help="Estimator of tau2, as the publication says.")
+@click.option("--test", default="knha", show_default=True, help="knha, z, t or adhoc, as the publication says.")
+@table_options
+@click.option("--most", default=10, show_default=True, help="How many slips to show.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@guarded
+def suspects(
+    file: Path,
+    value: float,
+    ci: tuple[float, float] | None,
+    measure: str,
+    method: str,
+    test: str,
+    sheet: str | None,
+    columns: tuple[str, ...],
+    where: tuple[str, ...],
+    most: int,
+    as_json: bool,
+) -> None:
+    """Which single slip in one row of FILE would explain the published VALUE.
+
+    \b
+    Example:
+      metamiq suspects trials.csv 0.59 --ci 0.31 0.87
+
+    Arms swapped, a standard error entered as an SD, a lost sign, a moved decimal point, a row left out or counted
+    twice: each slip is made in each row, the table is pooled again, and the nearest to VALUE come first. Ratios are
+    given as logarithms. What fits is a place to look, not a finding.
+    """
+    from metamiq.report.content import json_rows
+    from metamiq.report.writing import json_text
+    from metamiq.sensitivity.suspects import suspects as rank
+
+    table = read_study_table(file, sheet, columns, where)
+    found = rank(table, value, ci=ci or None, measure=measure, method=method, test=test)
+    if as_json:
+        click.echo(json_text({"value": value, "slips": json_rows(found)}), nl=False)
+        return
+    agree = int(found["agrees"].sum())
+    click.echo(f"{len(found) - 1} slips tried; {agree} of them come to {value:g} when rounded. The nearest:")
+    shown = found.head(most)[["trial", "error", "yi", "vi", "estimate", "ci_low", "ci_high", "distance", "agrees"]]
+    click.echo(shown.to_string(index=False, float_format=lambda x: f"{x:.3f}", na_rep=""))
+    click.echo("What fits is a place to look, not a finding: the source decides.")
+
+
+@click.command()
+@click.argument("dataset", default="mi_cbt_anxiety")
+@click.option("--value", type=float, help="A published value to compare with.")
+@click.option("--level", default=0.95, show_default=True, help="Coverage of intervals.")
+@click.option("--curve", type=click.Path(path_type=Path, dir_okay=False), help="Write a specification curve here.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@guarded
+def multiverse(dataset: str, value: float | None, level: float, curve: Path | None, as_json: bool) -> None:
+    """Run all defensible choices that DATASET declares, crossed with each other.
+
+    \b
+    Example:
+      metamiq multiverse mi_cbt_anxiety --value 0.59 --curve curve.svg
+
+    DATASET is a bundled dataset's name or a folder with a choices.toml. Prints the share of specifications on each side
+    of no effect, which choice moves the answer most, and what the specifications of each option come to.
+    """
+    from metamiq.report.content import json_rows
+    from metamiq.report.writing import json_text
+    from metamiq.sensitivity.multiverse import multiverse as run
+
+    check_picture(curve, "--curve")
+    found = run(open_dataset(dataset), level=level)
+    moves, options = found.decomposition().reset_index(), found.options().reset_index()
+    if as_json:
+        answer: dict[str, Any] = {
+            "summary": found.summary(value).splitlines(),
+            "shares": json_rows(found.share().to_frame().T)[0],
+        }
+        answer |= {"choices": json_rows(moves), "options": json_rows(options)}
+        click.echo(json_text(answer), nl=False)
+    else:
+        click.echo(found.summary(value))
+        click.echo("")
+        click.echo(options.to_string(index=False, float_format=lambda x: f"{x:.2f}", na_rep=""))
+    if curve is not None:
+        from metamiq import plots
+
+        names = [str(c) for c in moves["choice"].head(5)]
+        reference = None if value is None else (value, f"published {value:g}")
+        save_picture(plots.specification_curve(found.curve(), names, measure=found.measure, reference=reference), curve)
