@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from metamiq.pooling.robust import robust, wald_test
     from metamiq.pooling.subgroups import subgroups
     from metamiq.pooling.tau_priors import TauPrior
+    from metamiq.protocol.reading import read_protocol
     from metamiq.sensitivity.choices import read_choices
     from metamiq.sensitivity.deletion import cumulative, leave_one_out
     from metamiq.sensitivity.excess_significance import excess_significance
@@ -234,6 +235,7 @@ _EXPORTS = {
     ),
     "pooling.subgroups": ("subgroups",),
     "pooling.tau_priors": ("TauPrior",),
+    "protocol.reading": ("read_protocol",),
     "sensitivity.choices": ("read_choices",),
     "sensitivity.deletion": (
         "cumulative",

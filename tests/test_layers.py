@@ -27,6 +27,7 @@ ROOMS = [
     "gaps",
     "question",
     "verdicts",
+    "protocol",
     "explaining",
     "living",
     "report",

@@ -1,0 +1,167 @@
+"""The analyses of an output, held against a protocol: which were planned, and what was planned and not done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from metamiq.protocol.record import NO_PROTOCOL, Item, Planned, Protocol, item_of, items_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """One way in which a protocol may name an analysis; see `Protocol.planned`."""
+
+    kind: str
+    what: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    rows: NDArray[Any] | None = None
+    any_trials: bool = False  # the analysis does not depend on which trials count
+
+    @property
+    def item(self) -> Item:
+        """The analysis as a plan lists it."""
+        return item_of(self.kind, self.what, self.settings.get("model"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """One analysis of an output.
+
+    Attributes
+    ----------
+    key : str
+        Short name, by which the output finds its label.
+    name : str
+        What a reader calls it.
+    asks : tuple of Ask
+        It was planned if the protocol names it in any of these ways; the first is the one that is explained.
+    failed : str
+        Why it could not be done, if it could not.
+    """
+
+    key: str
+    name: str
+    asks: tuple[Ask, ...]
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compliance:
+    """What came of a plan.
+
+    Attributes
+    ----------
+    protocol : Protocol
+        The plan.
+    table : DataFrame
+        ``key analysis planned why``: one row per analysis of the output.
+    not_done : DataFrame
+        ``analysis why``: what was planned and is not in the output.
+    """
+
+    protocol: Protocol
+    table: pd.DataFrame
+    not_done: pd.DataFrame
+
+    def label(self, key: str) -> str:
+        """The label of an analysis; empty for what is none."""
+        found = self.table.loc[self.table["key"] == key, "planned"]
+        return str(found.iloc[0]) if len(found) else ""
+
+    def why(self, key: str) -> str:
+        """Why an analysis has its label; empty where the label says all."""
+        found = self.table.loc[self.table["key"] == key, "why"]
+        return str(found.iloc[0]) if len(found) else ""
+
+    def sentence(self, key: str, what: str = "This analysis") -> str:
+        """The label of an analysis as a sentence, with its reason."""
+        label = self.label(key)
+        changed = f": {', '.join(label.split(', ')[1:])}" if ", " in label else ""
+        verb = "was not planned" if label == "not planned" else "was planned"
+        return " ".join(filter(None, [f"{what} {verb}{changed}.", self.why(key)]))
+
+    @property
+    def note(self) -> str:
+        """Which protocol the labels come from."""
+        return f"Labels planned and not planned are by the protocol {self.protocol.describe()}."
+
+    @property
+    def missing(self) -> str:
+        """What was planned and not done, as a sentence; empty when there is nothing."""
+        if self.not_done.empty:
+            return ""
+        listed = "; ".join(f"{r['analysis']} ({r['why']})" for r in self.not_done.to_dict(orient="records"))
+        return f"Planned and not carried out here: {listed}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as one JSON-ready object."""
+        r = self.protocol.registration
+        return {
+            "note": self.note,
+            "title": self.protocol.title,
+            "version": self.protocol.version,
+            "registration": {"where": r.where, "identifier": r.identifier, "date": r.date and r.date.isoformat()},
+            "amendments": [
+                {"date": a.date.isoformat(), "what": a.what, "why": a.why, "results_known": a.results_known}
+                for a in self.protocol.amendments
+            ],
+            "analyses": self.table.drop(columns="key").to_dict(orient="records"),
+            "not_carried_out": self.not_done.to_dict(orient="records"),
+        }
+
+
+def comply(protocol: Protocol, analyses: Iterable[Analysis], table: pd.DataFrame | None = None) -> Compliance:
+    """Label every analysis of an output, and find what was planned and is not in it.
+
+    Parameters
+    ----------
+    protocol : Protocol
+        From `read_protocol`.
+    analyses : iterable of Analysis
+        What the output holds.
+    table : DataFrame, optional
+        The trials that could count, to compare which of them an analysis took; without it that is not compared.
+
+    Returns
+    -------
+    Compliance
+    """
+    rows = []
+    due = {item: (name, "not part of this output") for item, name in items_of(protocol.stages[-1]).items()}
+    for analysis in analyses:
+        answers = [_ask(protocol, ask, table) for ask in analysis.asks]
+        found = next((a for a in answers if a.is_planned), answers[0])
+        rows.append({"key": analysis.key, "analysis": analysis.name, "planned": found.label, "why": found.why})
+        for ask, answer in zip(analysis.asks, answers, strict=True):
+            for item in ({ask.item, (*ask.item[:2], "")}) & set(due):
+                if not answer.is_planned:
+                    due[item] = due[item][0], f"carried out only in another way. {answer.why}".rstrip(".")
+                elif analysis.failed:
+                    due[item] = due[item][0], analysis.failed.rstrip(".")
+                else:
+                    del due[item]
+    return Compliance(
+        protocol,
+        pd.DataFrame(rows, columns=["key", "analysis", "planned", "why"]),
+        pd.DataFrame(list(due.values()), columns=["analysis", "why"]),
+    )
+
+
+def _ask(protocol: Protocol, ask: Ask, table: pd.DataFrame | None) -> Planned:
+    compared = None if ask.any_trials else table
+    return protocol.planned(ask.kind, ask.what, table=compared, rows=ask.rows, **ask.settings)
+
+
+def note_of(compliance: Compliance | None) -> str:
+    """Which protocol an output goes by, or that there is none."""
+    return NO_PROTOCOL if compliance is None else compliance.note
+
+
+def as_dict(compliance: Compliance | None) -> dict[str, Any]:
+    """What an output's JSON says about the protocol."""
+    return {"note": NO_PROTOCOL} if compliance is None else compliance.to_dict()
