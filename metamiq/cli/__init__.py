@@ -8,6 +8,7 @@ from metamiq.cli.catch import check
 from metamiq.cli.first_question import audit, reproduce
 from metamiq.cli.learn import compare, effect, explain, quiz, which
 from metamiq.cli.living import add, copy_dataset, diff, new_trial, reconcile, restore, todo
+from metamiq.cli.protocol import protocol
 from metamiq.cli.report import report
 from metamiq.cli.sensitivity import multiverse, sensitivity, suspects
 from metamiq.cli.sharing import bundle, export, verify
@@ -30,5 +31,5 @@ for _command in (reproduce, audit, report, check, pool, datasets, effect, explai
     main.add_command(_command)
 for _command in (small_study, sensitivity, multiverse, suspects):
     main.add_command(_command)
-for _command in (new_trial, todo, copy_dataset, add, restore, diff, reconcile, bundle, verify, export):
+for _command in (protocol, new_trial, todo, copy_dataset, add, restore, diff, reconcile, bundle, verify, export):
     main.add_command(_command)

@@ -16,8 +16,6 @@ from metamiq.protocol.models import Part, ProtocolFile
 from metamiq.protocol.record import Protocol, Stage
 from metamiq.protocol.toml_value import toml_value
 
-#: The name under which a protocol beside the data is found.
-NAME = "protocol.toml"
 LARGEST_FILE = 1_000_000
 _START = "`metamiq protocol` prints a template."
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PLANNED, NOT_PLANNED = "planned", "not planned"
 #: What outputs say once when there is no protocol.
 NO_PROTOCOL = "No protocol file was used, so every analysis counts as not planned."
+_TABLES = ("plan", "analyses")
 #: Settings that have no meaning when points and bounds are pooled together.
 _OF_POINTS = ("method", "test", "pi_method")
 
@@ -105,6 +106,25 @@ class Protocol:
         return f"{self.title!r}, version {self.version}" + (
             f" (registered: {registered})" if registered else " (not registered)"
         )
+
+    def to_frame(self) -> pd.DataFrame:
+        """The plan: ``field first now``, one row per field; what is not stated is left open."""
+        first, last = self.stages[0], self.stages[-1]
+        rows = [
+            (name, *("left open" if x is None else in_words(x) for x in (getattr(one, name), getattr(other, name))))
+            for one, other in ((first.plan, last.plan), (first.analyses, last.analyses))
+            for name in type(one).model_fields
+        ]
+        return pd.DataFrame(rows, columns=["field", "first", "now"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field of the file, and what was planned from each date on, as one JSON-ready object."""
+        whole: dict[str, Any] = self.content.model_dump(mode="json")
+        stages = [
+            {"from": s.date and s.date.isoformat(), **{n: getattr(s, n).model_dump(mode="json") for n in _TABLES}}
+            for s in self.stages
+        ]
+        return {"file": self.file, **whole, "stages": stages}
 
     def planned(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+#: The name under which a protocol beside the data is found.
+NAME = "protocol.toml"
 #: Kinds of analysis.
 KINDS = ("estimate", "subgroup", "moderator", "sensitivity", "dropout")
 #: Sensitivity analyses that a protocol may name, and what each is.
