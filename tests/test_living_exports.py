@@ -3,6 +3,8 @@
 import csv
 import importlib.util
 import io
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,12 @@ from numpy.testing import assert_allclose
 
 from metamiq.cli import main
 from metamiq.datasets import read_dataset, read_table
+from metamiq.effects.measures import effect_sizes
 from metamiq.effects.trials import trial_effects
 from metamiq.errors import DataError
-from metamiq.living.exports import PROGRAMS, export_r, export_table
+from metamiq.living.exports import PROGRAMS, export_files, export_r, export_table
 from metamiq.pooling.bounded import random_effects_bounded
+from metamiq.pooling.models import random_effects
 
 _spec = importlib.util.spec_from_file_location("living_examples", Path(__file__).with_name("living_examples.py"))
 examples = importlib.util.module_from_spec(_spec)
@@ -46,7 +50,54 @@ def test_exports_are_read_back_with_every_digit(tmp_path, program):
     assert back["yi"].tolist() == points["yi"].tolist()
     spread = back["vi"] if "vi" in back else back["sei"] ** 2
     assert_allclose(spread, points["vi"], rtol=1e-14)  # one square and one root
-    assert all(not cell.startswith(("=", "+", "@")) for row in csv.reader(io.StringIO(text)) for cell in row)
+    rows = list(csv.reader(io.StringIO(text), delimiter=PROGRAMS[program].separator))
+    assert len({len(row) for row in rows}) == 1
+    assert not any(cell.startswith(("=", "+", "@", "\t", "\n")) for row in rows for cell in row)
+
+
+DANGEROUS = ["=1+1", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "-0.5", "a;=1", "a,=1", 'a"=1', "x\n=1"]
+
+
+@pytest.mark.parametrize("label", DANGEROUS)
+@pytest.mark.parametrize("program", sorted(PROGRAMS))
+def test_no_cell_of_an_export_is_run_by_a_spreadsheet(program, label):
+    text = export_table(MADE_UP.iloc[:1].assign(label=label), program)
+    cells = list(csv.reader(io.StringIO(text), delimiter=PROGRAMS[program].separator))[1]
+    said = cells[list(PROGRAMS[program].columns.values()).index("label")]
+    assert not said.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+
+
+def test_a_study_table_keeps_its_raw_numbers_where_a_program_takes_them(tmp_path):
+    raw = {"study": ["a", "b"], "m1i": [5.0, 4], "sd1i": [1.0, 2], "n1i": [20, 30], "m2i": [4.0, 4], "sd2i": [1.0, 2],
+           "n2i": [21, 31]}  # fmt: skip
+    table = effect_sizes(pd.DataFrame(raw), "SMD")
+    for program in ("revman", "metapsy"):
+        (tmp_path / "t.csv").write_text(export_table(table, program, groups=("x", "y")), encoding="utf-8")
+        back = read_table(tmp_path / "t.csv")
+        for name, values in raw.items():
+            assert back[name].tolist() == values
+        assert_allclose(back["yi"], table["yi"], rtol=0)
+    with pytest.raises(DataError, match="holds Hedges' g"):
+        export_table(effect_sizes(pd.DataFrame(raw), "MD"), "metapsy")
+
+
+def test_metafor_gets_our_numbers_from_the_exported_script(tmp_path):
+    if shutil.which("Rscript") is None:
+        pytest.skip("R is not installed")
+    asked = subprocess.run(["Rscript", "-e", 'library("metafor")'], capture_output=True, check=False)
+    if asked.returncode:
+        pytest.skip("metafor is not installed")
+    rng = np.random.default_rng(5)
+    made_up = {"study": [f"s{i}" for i in range(9)], "yi": rng.normal(0.3, 0.3, 9), "vi": rng.uniform(0.02, 0.1, 9)}
+    table = pd.DataFrame(made_up).assign(n1i=20, n2i=20)
+    for name, text in export_files(table, "metafor").items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    script = 'source("metafor.R"); cat("\nnumbers", format(c(fit$b, fit$ci.lb, fit$ci.ub, fit$tau2), digits = 12))'
+    ran = subprocess.run(["Rscript", "-e", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    printed = [float(x) for x in ran.stdout.rsplit("numbers", 1)[1].split()]
+    fit = random_effects(table)
+    # metafor stops the search for tau2 at 1e-5
+    assert_allclose(printed, [fit.estimate, fit.ci_low, fit.ci_high, fit.tau2], rtol=2e-4)
 
 
 def test_bounds_alone_cannot_be_exported_as_effects():
@@ -77,3 +128,8 @@ def test_on_the_command_line(tmp_path, monkeypatch):
     assert "14 bounds are left out" in shown.stderr
     assert (tmp_path / "r" / "analysis.R").is_file()
     assert (tmp_path / "m" / "metafor.csv").is_file()
+    shown = run.invoke(main, ["export", "--to", "revman", "--out", "m"], catch_exceptions=False)
+    assert "Unconfirmed: that RevMan takes this file" in shown.stderr
+    shown = run.invoke(main, ["export", "m/revman.csv", "--to", "jasp", "--out", "j"], catch_exceptions=False)
+    assert (tmp_path / "j" / "jasp.csv").read_text().startswith("Study,Year,Effect Size,Effect Size Standard Error,")
+    assert run.invoke(main, ["export", "m/revman.csv"]).exit_code == 2

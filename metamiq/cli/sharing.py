@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from metamiq.cli.common import EXIT_DISAGREES, guarded, open_dataset, say
+from metamiq.cli.common import EXIT_DISAGREES, guarded, open_dataset, read_study_table, say, table_options
 
 _BUNDLED = "mi_cbt_anxiety"
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -62,31 +62,60 @@ def verify(file: Path, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("dataset", default=_BUNDLED)
+@click.argument("dataset", metavar="DATASET|FILE", default=_BUNDLED)
 @click.option(
-    "--to", "program", type=click.Choice(["r", "metafor", "meta", "metapsy", "jasp"]), default="r", show_default=True
+    "--to",
+    "program",
+    type=click.Choice(["r", "metafor", "meta", "metapsy", "jasp", "revman"]),
+    default="r",
+    show_default=True,
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("export"), show_default=True)
+@click.option("--measure", help="Effect-size measure of a study table, when it has no yi and vi.")
+@table_options
 @guarded
-def export(dataset: str, program: str, out: Path) -> None:
-    """Write the effects of DATASET for another program, or an R script that redoes the analysis.
+def export(
+    dataset: str,
+    program: str,
+    out: Path,
+    measure: str | None,
+    sheet: str | None,
+    columns: tuple[str, ...],
+    where: tuple[str, ...],
+) -> None:
+    """Write the effects of DATASET, or of the study table FILE, for another program, or an R script.
 
     \b
-    Example:
+    Examples:
       metamiq export mi_cbt_anxiety --to r --out in-r
+      metamiq export trials.csv --measure SMD --to jasp
 
-    Only the R script can take bounds; tables for other programs hold the trials that are effect sizes.
+    Only the R script can take bounds; tables for other programs hold the trials that are effect sizes. What is known of
+    a program's format, and what is not, is said with the table.
     """
     from metamiq.effects.trials import trial_effects
-    from metamiq.living.exports import export_r, export_table
+    from metamiq.living.exports import PROGRAMS, export_files, export_r
     from metamiq.report.writing import write_folder
 
+    if Path(dataset).is_file():
+        from metamiq.cli.study_tables import with_effects
+
+        if program == "r":
+            raise ValueError("--to r is for a dataset of evidence. Of a study table choose --to metafor.")
+        table = with_effects(read_study_table(Path(dataset), sheet, columns, where), measure)
+        say(f"note: {PROGRAMS[program].known}")
+        files = export_files(table, program, groups=("group1", "group2"))
+        say(f"written: {', '.join(str(path) for path in write_folder(out, dict(files)))}")
+        return
+    if measure or sheet or columns or where:
+        raise ValueError("--measure, --sheet, --column and --where are for a study table in a file, not for a dataset.")
     ds = open_dataset(dataset)
     effects = trial_effects(ds)
     if program == "r":
         files = export_r(ds)
     else:
-        files = {f"{program}.csv": export_table(effects, program)}
+        files = export_files(effects, program)
+        say(f"note: {PROGRAMS[program].known}")
         bounds = int((effects["kind"] == "bound").sum())
         say(f"note: {len(effects) - bounds} of {len(effects)} trials are effect sizes; {bounds} bounds are left out")
     say(f"written: {', '.join(str(path) for path in write_folder(out, dict(files)))}")

@@ -31,6 +31,7 @@ _NOT_TEXT = {
     b"\xd0\xcf\x11\xe0": "this is an old spreadsheet (.xls)",
     b"%PDF": "this is a PDF",
 }
+_LINE_END = re.compile(r"\r\n?")
 _SEP_LINE = re.compile(r'"?sep=([,;\t|])"?\s*$', re.IGNORECASE)
 
 
@@ -223,7 +224,7 @@ def _parse(text: str, separator: str, name: str) -> tuple[list[list[str]], list[
         for record in reader:
             if record:
                 # A line end inside a cell is part of its text, and the same text whatever the file's dialect.
-                records.append([cell.strip().replace("\r\n", "\n") for cell in record])
+                records.append([_LINE_END.sub("\n", cell.strip()) for cell in record])
                 lines.append(start)
             start = reader.line_num + 1
     except csv.Error as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from os import PathLike
 from typing import Annotated, ClassVar, Literal, get_args
 
@@ -11,8 +12,8 @@ import pandas as pd
 from pydantic import Field
 
 from metamiq.datasets.csv_table import CsvTable, read_csv_table
-from metamiq.datasets.faults import Fault, FaultyDataError, quoted
-from metamiq.datasets.models import Row
+from metamiq.datasets.faults import Fault, FaultyDataError, control_character, quoted
+from metamiq.datasets.models import Problem, Row
 from metamiq.datasets.validate import check_rows
 
 FlowKey = Literal[
@@ -139,6 +140,11 @@ class FlowRow(Row):
     reason: Annotated[str | None, Field(max_length=200)] = Field(
         None, description="Why records or reports were left out, or the name of a database, register or other source."
     )
+
+    def problems(self) -> Iterator[Problem]:
+        """A reason is plain text: it is printed and drawn."""
+        if sign := control_character(self.reason or ""):
+            yield Problem("reason", "reason must be plain text", f"it holds {sign!r}", "Type it again.")
 
 
 def read_flow(path: str | PathLike[str]) -> pd.DataFrame:

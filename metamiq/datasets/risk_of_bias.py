@@ -5,7 +5,7 @@ A judgement is one of the tool's words in small letters, or None where a domain 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from os import PathLike
@@ -15,9 +15,9 @@ import pandas as pd
 from pydantic import Field, create_model
 
 from metamiq.datasets.csv_table import CsvTable, read_csv_table
-from metamiq.datasets.faults import Fault, FaultyDataError, quoted
+from metamiq.datasets.faults import Fault, FaultyDataError, control_character, quoted
 from metamiq.datasets.keys import Source, duplicate_faults
-from metamiq.datasets.models import Row, Text
+from metamiq.datasets.models import Problem, Row, Text
 from metamiq.datasets.risk_of_bias_tools import TOOLS, WORDS, Tool, word_of
 from metamiq.datasets.validate import check_rows
 from metamiq.errors import DataError
@@ -31,6 +31,11 @@ class RiskOfBiasRow(Row):
     study: Annotated[str, Field(min_length=1, max_length=200)] = Field(description="Name of the study.")
     overall: Text = Field(None, description="Judgement over all domains.")
     weight: Annotated[float | None, Field(ge=0)] = Field(None, description="Weight of the study in a summary.")
+
+    def problems(self) -> Iterator[Problem]:
+        """A name is plain text: it is printed and drawn."""
+        if sign := control_character(self.study or ""):
+            yield Problem("study", "study must be plain text", f"it holds {sign!r}", "Type it again.")
 
 
 def read_risk_of_bias(path: str | PathLike[str], tool: str | None = None) -> pd.DataFrame:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,13 +15,84 @@ from metamiq.datasets import Dataset
 from metamiq.effects.trials import trial_effects
 from metamiq.errors import DataError
 
-#: Column of ours -> column of the program, as its functions write it; JASP asks which column is which.
-PROGRAMS: dict[str, dict[str, str]] = {
-    "metafor": {"label": "slab", "year": "year", "yi": "yi", "vi": "vi", "n1i": "n1i", "n2i": "n2i"},
-    "meta": {"label": "studlab", "year": "year", "yi": "TE", "sei": "seTE", "n1i": "n.e", "n2i": "n.c"},
-    "metapsy": {"label": "study", "year": "year", "yi": ".g", "sei": ".g_se", "n1i": "n_arm1", "n2i": "n_arm2"},
-    "jasp": {"label": "study", "year": "year", "yi": "effect size", "sei": "standard error"},
-}
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How a program wants a table of effects.
+
+    Attributes
+    ----------
+    columns : dict of str to str
+        Column of the program -> column of ours (empty where the table has none), or a text in quotation marks that
+        stands in every row; ``{group1}`` and ``{group2}`` are the names of the groups.
+    separator, decimal : str
+        Between cells, and in numbers.
+    missing : str
+        What stands for no value.
+    known : str
+        What is known of the format, and from where; told with every export.
+    """
+
+    columns: dict[str, str]
+    separator: str = ","
+    decimal: str = "."
+    missing: str = ""
+    known: str = ""
+
+
+PROGRAMS: dict[str, Program] = {
+    "metafor": Program(
+        {"slab": "label", "year": "year", "yi": "yi", "vi": "vi", "n1i": "n1i", "n2i": "n2i"},
+        known="the names of metafor's own arguments; metafor.R reads the file and pools it",
+    ),
+    "meta": Program(
+        {"studlab": "label", "year": "year", "TE": "yi", "seTE": "sei", "n.e": "n1i", "n.c": "n2i"},
+        known="the names of R meta's arguments: metagen(TE, seTE, studlab, data = read.csv(...))",
+    ),
+    "metapsy": Program(
+        {
+            "study": "label", "year": "year", "condition_arm1": "'{group1}'", "condition_arm2": "'{group2}'",
+            "multi_arm1": "", "multi_arm2": "", "mean_arm1": "m1i", "mean_arm2": "m2i", "sd_arm1": "sd1i",
+            "sd_arm2": "sd2i", "n_arm1": "n1i", "n_arm2": "n2i",
+            "precalc_g": "yi", "precalc_g_se": "sei", ".g": "yi", ".g_se": "sei",
+        },
+        separator=";", decimal=",", missing="NA",
+        known="variables and dialect of the Metapsy data standard (docs.metapsy.org, Data Format): semicolons, decimal "
+        "commas, NA. What it asks for beyond the effects (outcome_type, instrument, time, rating) is not in the table, "
+        "and study is our label",
+    ),
+    "jasp": Program(
+        {
+            "Study": "label", "Year": "year", "Effect Size": "yi", "Effect Size Standard Error": "sei",
+            "N group 1": "n1i", "N group 2": "n2i",
+        },
+        known="columns are named after the boxes of JASP's meta-analysis that they are dragged to (Effect Size, Effect "
+        "Size Standard Error; Study for the labels); JASP takes any names",
+    ),
+    "revman": Program(
+        {
+            "Analysis group": "'1'", "Analysis number": "'1'", "Analysis name": "'Pooled effect'", "Subgroup": "",
+            "Applicability": "", "Study": "label", "Study year": "year", "GIV Mean": "yi", "GIV SE": "sei",
+            "Experimental mean": "m1i", "Experimental SD": "sd1i", "Experimental cases": "ai", "Experimental N": "n1i",
+            "Control mean": "m2i", "Control SD": "sd2i", "Control cases": "ci", "Control N": "n2i", "O-E": "",
+            "Variance": "", "Weight": "", "Mean": "", "CI start": "", "CI end": "", "Footnotes": "",
+        },
+        known="columns of the data rows in RevMan's data package, as the import function of R meta (read.cdir) reads "
+        "them. Unconfirmed: that RevMan takes this file. Its import of study data wants templates of its own for the "
+        "review at hand, whose columns could not be read; enter GIV Mean and GIV SE in an analysis of "
+        "contrast-level data, or fill those templates from this table",
+    ),
+}  # fmt: skip
+_METAFOR = """# Pools metafor.csv with metafor: random effects, REML, Knapp and Hartung's test.
+# The columns: slab, year, yi (effect size), vi (sampling variance), n1i, n2i (arm sizes).
+library(metafor)
+d <- read.csv("metafor.csv", stringsAsFactors = FALSE, check.names = FALSE)
+fit <- rma(yi, vi, data = d, slab = slab, method = "REML", test = "knha")
+print(fit)
+print(predict(fit))
+if (interactive()) forest(fit)
+"""
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _SCRIPT_COLUMNS = ["trial_id", "label", "year", "kind", "yi", "vi", "yi_low", "yi_high", "n1i", "n2i"]
 _SCRIPT = r"""# Redoes the pooled effect of "{name}" in R. Needs metafor for the first part only.
 # effects.csv: one trial per row; a point has yi and vi, a bound yi_low and yi_high (-Inf, Inf where open).
@@ -67,15 +140,20 @@ cat(sprintf("points and bounds: k = %d, g = %.4f, 95%% interval %.4f to %.4f\n",
 """
 
 
-def export_table(effects: pd.DataFrame, program: str) -> str:
-    """The points of an effects table as CSV in the column names of another program.
+def export_table(effects: pd.DataFrame, program: str, *, groups: tuple[str, str] = ("mi_cbt", "cbt")) -> str:
+    """The points of an effects table as CSV in the column names and dialect of another program.
+
+    What is known of each format, and from where, is in ``PROGRAMS[program].known``. That RevMan imports its table is
+    unconfirmed.
 
     Parameters
     ----------
     effects : DataFrame
-        From `trial_effects`. Bounds are left out: no other program pools them.
-    program : {"metafor", "meta", "metapsy", "jasp"}
+        From `trial_effects`, or a study table with yi and vi. Bounds are left out: no other program pools them.
+    program : {"metafor", "meta", "metapsy", "jasp", "revman"}
         Whose names to use.
+    groups : (str, str)
+        Names of groups 1 and 2, where the program asks for them.
 
     Returns
     -------
@@ -87,7 +165,7 @@ def export_table(effects: pd.DataFrame, program: str) -> str:
     ValueError
         If the program is not one of them.
     DataError
-        If no row is a point.
+        If no row is a point, or the program holds another measure only (Metapsy: Hedges' g).
 
     Examples
     --------
@@ -104,9 +182,38 @@ def export_table(effects: pd.DataFrame, program: str) -> str:
             f"A table for {program} needs at least one effect size, but all {len(effects)} rows are bounds, which it "
             "cannot pool. Export the R script instead."
         )
+    measure = effects.attrs.get("measure", "SMD")
+    if program == "metapsy" and measure != "SMD":
+        raise DataError(f"A table for Metapsy holds Hedges' g (SMD), but these effects are {measure}.")
     points = points.assign(sei=points["vi"].astype(float) ** 0.5)
-    columns = PROGRAMS[program]
-    return _csv(points[list(columns)].rename(columns=columns))
+    if "label" not in points:
+        column = next((name for name in ("study", "trial_id") if name in points), None)
+        points["label"] = points[column] if column else [f"row {i + 1}" for i in range(len(points))]
+    form = PROGRAMS[program]
+    columns: dict[str, Any] = {}
+    for theirs, ours in form.columns.items():
+        if ours.startswith("'"):
+            columns[theirs] = ours.strip("'").format(group1=groups[0], group2=groups[1])
+        else:
+            columns[theirs] = points.get(ours)
+    return _csv(pd.DataFrame(columns, index=points.index), form)
+
+
+def export_files(effects: pd.DataFrame, program: str, *, groups: tuple[str, str] = ("mi_cbt", "cbt")) -> dict[str, str]:
+    """The files of an export: the table, and for metafor a script that pools it.
+
+    Parameters
+    ----------
+    effects, program, groups
+        As in `export_table`.
+
+    Returns
+    -------
+    dict of str to str
+        Name -> content.
+    """
+    files = {f"{program}.csv": export_table(effects, program, groups=groups)}
+    return files | {"metafor.R": _METAFOR} if program == "metafor" else files
 
 
 def export_r(ds: Dataset) -> dict[str, str]:
@@ -127,21 +234,25 @@ def export_r(ds: Dataset) -> dict[str, str]:
     return {"analysis.R": _SCRIPT.format(name=safe), "effects.csv": _csv(effects[_SCRIPT_COLUMNS])}
 
 
-def _csv(table: pd.DataFrame) -> str:
+def _csv(table: pd.DataFrame, form: Program | None = None) -> str:
+    form = Program({}) if form is None else form
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out, delimiter=form.separator, lineterminator="\n")
     writer.writerow(table.columns)
-    writer.writerows([_cell(value) for value in row] for row in table.itertuples(index=False, name=None))
+    writer.writerows([_cell(value, form) for value in row] for row in table.itertuples(index=False, name=None))
     return out.getvalue()
 
 
-def _cell(value: Any) -> Any:
-    """A cell that R and spreadsheets read alike: NA is empty, infinity R's word, a would-be formula text."""
+def _cell(value: Any, form: Program) -> str:
+    """A cell that R and spreadsheets read alike: infinity is R's word, a would-be formula text."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
-        return ""
+        return form.missing
     if isinstance(value, float):
         if math.isinf(value):
             return "Inf" if value > 0 else "-Inf"
-        return repr(int(value)) if value.is_integer() else repr(float(value))
-    text = str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+        return (repr(int(value)) if value.is_integer() else repr(float(value))).replace(".", form.decimal)
+    # A bare carriage return is not quoted by the csv module, and begins a row in a spreadsheet.
+    text = " ".join(str(value).split()) if form.missing else re.sub(r"\r\n?", "\n", str(value))
+    if form.separator == ";":
+        text = text.replace(";", ",")  # the Metapsy standard has none in its cells
+    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA_STARTS) else text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 from metamiq.errors import DataError
 
 # A spreadsheet runs a cell that begins with one of these; a quote in front makes it text again.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n")
 
 
 def refuse_a_file(folder: Path) -> None:
@@ -99,9 +100,10 @@ def csv_text(table: pd.DataFrame) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS) and not _is_number(value):
-        return "'" + value
-    return value
+    if not isinstance(value, str):
+        return value
+    value = re.sub(r"\r\n?", "\n", value)  # a bare carriage return is not quoted, and begins a row in a spreadsheet
+    return "'" + value if value.startswith(_FORMULA_STARTS) and not _is_number(value) else value
 
 
 def _is_number(value: str) -> bool:
