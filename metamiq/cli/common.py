@@ -98,6 +98,18 @@ def read_study_table(file: Path, sheet: str | None, columns: tuple[str, ...], wh
     return table
 
 
+def read_judgements(file: Path, tool: str | None = None) -> pd.DataFrame:
+    """Risk-of-bias judgements; what was noticed in reading, and what breaks the tool's own rule, goes to stderr."""
+    from metamiq.datasets.risk_of_bias import read_risk_of_bias, risk_of_bias_findings
+
+    judged = read_risk_of_bias(file, tool)
+    for note in judged.attrs["notes"]:
+        say(f"note: {note}")
+    for finding in risk_of_bias_findings(judged):
+        say(f"finding: {finding}")
+    return judged
+
+
 def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
     """What stands before and after the last equals sign, for --where after the first."""
     pairs = {}

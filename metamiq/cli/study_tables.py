@@ -12,6 +12,7 @@ from metamiq.cli.common import (
     check_picture,
     guarded,
     open_dataset,
+    read_judgements,
     read_study_table,
     save_picture,
     say,
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a forest plot here (.svg or .png).",
 )
+@click.option(
+    "--rob",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --forest: risk-of-bias judgements (CSV as robvis reads it) to show beside it.",
+)
 @table_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @guarded
@@ -49,6 +55,7 @@ def pool(
     level: float,
     moderators: str | None,
     figure: Path | None,
+    rob: Path | None,
     sheet: str | None,
     columns: tuple[str, ...],
     where: tuple[str, ...],
@@ -70,6 +77,9 @@ def pool(
     from metamiq.report.writing import json_text
 
     check_picture(figure, "--forest")
+    if rob is not None and figure is None:
+        raise ValueError("--rob needs a forest plot to stand beside. Give --forest forest.svg as well.")
+    judged = None if rob is None else read_judgements(rob)
     table = read_study_table(file, sheet, columns, where)
     effects = with_effects(table, measure)
     fit: Any
@@ -77,6 +87,10 @@ def pool(
         fit = meta_regression(effects, moderators, method=method, test=test, level=level)
     else:
         fit = random_effects(effects, method=method, test=test, level=level)
+    if judged is not None:
+        from metamiq.datasets.risk_of_bias_join import join_risk_of_bias
+
+        join_risk_of_bias(fit.effects, judged)  # refuses unmatched studies before anything is printed
     if as_json:
         rows = fit.to_frame().reset_index().to_dict(orient="records")
         stored = {c: getattr(fit, c) for c in ("k", "n_studies", "tau2", "I2", "H2", "method", "test", "level")}
@@ -94,7 +108,7 @@ def pool(
     if figure is not None:
         from metamiq import plots
 
-        save_picture(plots.forest(fit), figure)
+        save_picture(plots.forest(fit, risk_of_bias=judged), figure)
 
 
 def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from metamiq.datasets.csv_table import CsvTable, read_csv_table
 from metamiq.datasets.faults import Fault, FaultyDataError, control_character, quoted
 from metamiq.datasets.models import Problem, Row
 from metamiq.datasets.validate import check_rows
+from metamiq.datasets.workbook import is_workbook, read_workbook
 
 FlowKey = Literal[
     "previous_studies",
@@ -161,7 +162,7 @@ def read_flow(path: str | PathLike[str]) -> pd.DataFrame:
     Parameters
     ----------
     path : str or path-like
-        The CSV file, in any dialect that `read_table` reads.
+        The file: CSV in any dialect that `read_table` reads, or the first sheet of an .xlsx workbook.
 
     Returns
     -------
@@ -194,7 +195,7 @@ def read_flow(path: str | PathLike[str]) -> pd.DataFrame:
     >>> folder.cleanup()
     """
     file = str(path)
-    table = read_csv_table(path)
+    table = read_workbook(path, stored_values=True) if is_workbook(path) else read_csv_table(path)
     header = {str(name).casefold(): str(name) for name in table.frame}
     notes = list(table.notes)
     if {"key", "n"} <= set(header):

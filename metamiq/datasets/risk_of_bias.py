@@ -20,6 +20,7 @@ from metamiq.datasets.keys import Source, duplicate_faults
 from metamiq.datasets.models import Problem, Row, Text
 from metamiq.datasets.risk_of_bias_tools import TOOLS, WORDS, Tool, word_of
 from metamiq.datasets.validate import check_rows
+from metamiq.datasets.workbook import is_workbook, read_workbook
 from metamiq.errors import DataError
 
 
@@ -50,7 +51,7 @@ def read_risk_of_bias(path: str | PathLike[str], tool: str | None = None) -> pd.
     Parameters
     ----------
     path : str or path-like
-        The CSV file, in any dialect that `read_table` reads.
+        The file: CSV in any dialect that `read_table` reads, or the first sheet of an .xlsx workbook.
     tool : {"ROB2", "ROB2-Cluster", "ROBINS-I", "QUADAS-2", "ROB1"}, optional
         By default the one tool with this number of domains and these judgements; when several fit, they are listed in
         the message and none is chosen.
@@ -90,7 +91,7 @@ def read_risk_of_bias(path: str | PathLike[str], tool: str | None = None) -> pd.
     if tool is not None and tool not in TOOLS:
         raise ValueError(f"tool must be one of {', '.join(map(repr, TOOLS))}, not {tool!r}.")
     file = str(path)
-    table = read_csv_table(path)
+    table = read_workbook(path, stored_values=True) if is_workbook(path) else read_csv_table(path)
     header = [str(name) for name in table.frame]
     overall, weight = _places(header, file, table.header_line)
     headings = header[1:overall]

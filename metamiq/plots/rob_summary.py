@@ -20,6 +20,7 @@ from metamiq.pooling.records import PooledEffect
 BAR = 300.0  # points: 100%
 _HIGH = 19.0
 _LABELS = 210.0
+_SWATCH, _KEY_HIGH = 22.0, 1.7 * FONT
 _AXIS = 2 * FONT + 9.0  # tick marks, their texts and the name of the axis
 
 
@@ -112,8 +113,8 @@ def rob_summary(
     left = MARGIN + wide + PAD
     highs = [max(_HIGH, text_height(title)) + PAD for title in titles]
     keys = [(word, f"{SIGNS.get(word, '')} {word.capitalize()}".strip()) for word in words]
-    per_line = _fit(keys, wide + PAD + BAR)
-    legend_high = -(-len(keys) // per_line) * 1.7 * FONT
+    places = _places(keys, wide + PAD + BAR)
+    legend_high = places[-1][1] + _KEY_HIGH
     bottom = MARGIN + sum(highs)
     page = sheet(ax, left + BAR + 16.0 + MARGIN, bottom + _AXIS + PAD + legend_high + MARGIN)
     y = MARGIN
@@ -122,7 +123,7 @@ def rob_summary(
         _bar(page, words, row, left, y + (high - _HIGH) / 2)
         y += high
     _axis(page, left, bottom, "Percent of studies" if weights is None else "Percent of the weight")
-    _legend(page, keys, per_line, bottom + _AXIS + PAD, wide + PAD + BAR)
+    _legend(page, keys, places, bottom + _AXIS + PAD)
     what = "studies" if weights is None else "the weight"
     said = [
         f"{row['domain']}: {', '.join(f'{w} {row[w]:.0f}%' for w in words if row[w] > 0)}"
@@ -164,20 +165,20 @@ def _axis(page: Sheet, left: float, y: float, name: str) -> None:
     page.say(name, left + BAR / 2, y + 6.0 + 1.25 * FONT, across="center")
 
 
-def _key_width(text: str) -> float:
-    return 22.0 + PAD + text_width(text) + 2 * PAD
+def _places(keys: list[tuple[str, str]], width: float) -> list[tuple[float, float]]:
+    """Where each entry of the legend stands: beside the one before it, or on a new line."""
+    out, x, y = [], 0.0, 0.0
+    for _, text in keys:
+        across = _SWATCH + PAD + text_width(text)
+        if x > 0 and x + across > width:
+            x, y = 0.0, y + _KEY_HIGH
+        out.append((x, y))
+        x += across + 3 * PAD
+    return out
 
 
-def _fit(keys: list[tuple[str, str]], width: float) -> int:
-    """How many entries of the legend stand beside each other."""
-    widest = max(_key_width(text) for _, text in keys)
-    return max(1, min(len(keys), int(width // widest)))
-
-
-def _legend(page: Sheet, keys: list[tuple[str, str]], per_line: int, top: float, width: float) -> None:
-    for i, (word, text) in enumerate(keys):
-        x = MARGIN + (i % per_line) * width / per_line
-        y = top + (i // per_line) * 1.7 * FONT
+def _legend(page: Sheet, keys: list[tuple[str, str]], places: list[tuple[float, float]], top: float) -> None:
+    for (word, text), (dx, dy) in zip(keys, places, strict=True):
         fill, hatch = _look(word)
-        page.box(x, y, 22.0, 1.2 * FONT, fill=fill, hatch=hatch, gid=f"key {word}")
-        page.say(text, x + 22.0 + PAD, y + 0.6 * FONT, along="center")
+        page.box(MARGIN + dx, top + dy, _SWATCH, 1.2 * FONT, fill=fill, hatch=hatch, gid=f"key {word}")
+        page.say(text, MARGIN + dx + _SWATCH + PAD, top + dy + 0.6 * FONT, along="center")

@@ -47,7 +47,7 @@ class Sheet:
             rotation_mode="anchor" if not rotation else "default",
             color=color,
             linespacing=1.2,
-            multialignment="left" if across == "left" else "center",
+            multialignment=across,
             parse_math=False,
         )
 
