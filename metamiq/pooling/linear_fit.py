@@ -67,7 +67,7 @@ class RegressionFit:
             x = self.X[0]
             pairs = (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)
             return np.asarray((f @ pairs).reshape(-1, x.shape[1], x.shape[1]))
-        return np.asarray(np.einsum("bkp,bk,bkq->bpq", self.X, f, self.X, optimize=True))
+        return np.asarray((self.X * f[..., None]).swapaxes(1, 2) @ self.X)
 
     def yPy(self) -> Array:
         """Weighted residual sum of squares."""
@@ -125,6 +125,5 @@ class RegressionFit:
     def leverage(self) -> Array:
         """Diagonal of the hat matrix, shape (B, k)."""
         if self.X.shape[0] == 1:
-            half = np.einsum("kp,bpq->bkq", self.X[0], self.bread)
-            return np.asarray(self.w * np.einsum("bkq,kq->bk", half, self.X[0]))
-        return np.asarray(self.w * np.einsum("bkp,bpq,bkq->bk", self.X, self.bread, self.X, optimize=True))
+            return np.asarray(self.w * np.einsum("bkq,kq->bk", self.X[0] @ self.bread, self.X[0]))
+        return np.asarray(self.w * np.einsum("bkq,bkq->bk", self.X @ self.bread, self.X))

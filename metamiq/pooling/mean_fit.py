@@ -121,7 +121,7 @@ class MeanFit(MeanForms):
     def r(self) -> Array:
         """Residuals."""
         if self._r is None:
-            self._r = self.t.yi - self.mu[:, None]
+            self._r = np.subtract(self.t.yi, self.mu[:, None], order=self.t.order)
         return self._r
 
     @property

@@ -5,7 +5,7 @@ A row counts `n` times (`n` = 0 leaves it out, 2 doubles it), which serves masks
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,11 +38,19 @@ class Tables(NamedTuple):
         """Residual degrees of freedom, k - p, per table."""
         return self.k - self.p
 
+    @property
+    def order(self) -> Literal["F", "K"]:
+        """Memory order for arrays of shape (B, k) made from rows that all tables share: that of `n`."""
+        return "K" if self.n is None or self.n.flags.c_contiguous else "F"
+
     def take(self, rows: NDArray[np.intp] | slice) -> Tables:
         """These tables only."""
 
         def pick(a: Array | None) -> Array | None:
-            return a if a is None or a.shape[0] == 1 else a[rows]
+            if a is None or a.shape[0] == 1:
+                return a
+            # Columns stay columns: indexing alone would turn them into rows.
+            return a[rows] if a.flags.c_contiguous or a.ndim == 3 else a.T[:, rows].T
 
         if (
             self.n is None

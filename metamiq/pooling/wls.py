@@ -34,7 +34,8 @@ def fit_tau2(t: Tables, tau2: Array) -> Fit:
     """The fit with weights 1 / (vi + tau2); `tau2` has one value per table, or one for all."""
     if t.X is None and t.n is None and len(tau2) == t.size == 1 and t.yi.shape[1] > 2 * BLOCK:
         return LongMeanFit(t, float(tau2[0]))
-    return fit(t, 1.0 / (t.vi + np.asarray(tau2)[:, None]))
+    total = np.add(t.vi, np.asarray(tau2)[:, None], order=t.order)
+    return fit(t, np.divide(1.0, total, out=total))
 
 
 def fixed_effect_fit(t: Tables) -> Fit:

@@ -197,8 +197,10 @@ def _statistics(fit: PooledEffect, yi: Array) -> Array:
 
 def _moderator_statistics(fit: MetaRegression, orders: NDArray[np.intp]) -> Array:
     """Statistics of each coefficient, and the omnibus one, with the rows of the design in other orders."""
+    # The effects in the inverse order meet the same rows of one design, which all tables then share.
+    back = np.argsort(orders, axis=1)
     fits = batch.random_effects(
-        fit.source.yi, fit.source.vi, X=fit.design.X[orders], method=fit.method, test=fit.test, level=fit.level
+        fit.source.yi[back], fit.source.vi[back], X=fit.design.X, method=fit.method, test=fit.test, level=fit.level
     )
     columns = [j for j, name in enumerate(fit.names) if name != "Intercept"] or list(range(len(fit.names)))
     beta = fits.estimate[:, columns]
