@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from metamiq.datasets.faults import Fault, FaultyDataError, quoted
+from metamiq.datasets.faults import Fault, FaultyDataError, control_character, quoted
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 #: Longest cell that is read, in characters (the limit that Python's csv module comes with).
@@ -148,9 +148,10 @@ def table_of(
     if not records:
         rule = "a table must have a header and at least one row"
         raise FaultyDataError([Fault(rule, "the file is empty", name, advice=advice)])
+    controls = _control_faults(records, lines, name)
     header, rows = _without_margins(records[0], records[1:], notes)
     row_lines = lines[1:]
-    faults = _header_faults(header, lines[0], name) + _row_faults(header, rows, row_lines, name)
+    faults = controls + _header_faults(header, lines[0], name) + _row_faults(header, rows, row_lines, name)
     if not rows:
         advice = advice or "Add the rows; a table that has nothing to say may be left out, except trials.csv."
         faults.append(
@@ -263,6 +264,17 @@ def _without_margins(header: list[str], rows: list[list[str]], notes: list[str])
     return header, rows
 
 
+def _control_faults(records: list[list[str]], lines: list[int], name: str) -> list[Fault]:
+    faults = []
+    for record, line in zip(records, lines, strict=True):
+        if sign := control_character("".join(record).replace("\t", " ")):
+            rule = "text must not hold control characters"
+            came = f"there is {sign!r}"
+            advice = "Delete it: it cannot be seen, and turns or hides the text around it."
+            faults.append(Fault(rule, came, name, line, advice=advice))
+    return faults
+
+
 def _header_faults(header: list[str], line: int, name: str) -> list[Fault]:
     faults = []
     for column, count in sorted(Counter(header).items()):
@@ -270,6 +282,11 @@ def _header_faults(header: list[str], line: int, name: str) -> list[Fault]:
             places = ", ".join(str(i) for i, cell in enumerate(header, start=1) if cell == "")
             came = f"column {places} has none"
             faults.append(Fault("every column must have a name", came, name, line, advice="Name it or delete it."))
+        elif column.startswith("="):
+            advice = "Write a name in its place."
+            faults.append(
+                Fault("column names must be text", f"{quoted(column)} is a formula", name, line, None, None, advice)
+            )
         elif count > 1:
             came = f"{quoted(column)} stands there {count} times"
             faults.append(

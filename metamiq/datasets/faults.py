@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,7 +10,8 @@ from metamiq.errors import DataError
 
 # Beyond this many, a list of faults is no longer read; the exception still carries all of them.
 SHOWN = 50
-_TURNING = {"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069"}
+# The categories Cc and Cs but for the line end, and what turns the direction of the text around it.
+_CONTROL = re.compile("[\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,5 @@ def control_character(text: str) -> str:
     >>> control_character("a\nb"), control_character("a\x1b[2J")
     ('', '\x1b')
     """
-    for sign in text:
-        if sign in _TURNING or (unicodedata.category(sign) in ("Cc", "Cs") and sign != "\n"):
-            return sign
-    return ""
+    found = _CONTROL.search(text)
+    return found[0] if found else ""
