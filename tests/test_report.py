@@ -113,7 +113,7 @@ def test_the_page_is_whole_and_needs_no_network(html):
         assert not link.startswith("#") or link[1:] in tags.ids, link
     assert not any(name == "src" for _, name, _ in tags.attributes)
     assert not re.search(r"javascript:|\son\w+=", html)
-    assert html.count("<svg") == 8
+    assert html.count("<svg") == 9
     assert len(html.encode("utf-8")) < 3_000_000
 
 
@@ -313,7 +313,47 @@ def test_every_row_of_a_table_has_its_cells():
 def test_small_study_effects_are_refused_with_one_effect_size(whole):
     section = next(s for s in whole.sections if s.key == "small-study")
     assert "cannot be looked for" in section.blocks[0].text
+    assert "1 effect size and 14 bounds" in section.blocks[0].text
     assert "at least 3 effect sizes" in section.blocks[0].text
+    assert "A funnel plot is left out" in section.blocks[0].text
+
+
+def test_points_and_bounds_are_drawn_together_with_what_must_not_be_read(whole):
+    section = next(s for s in whole.sections if s.key == "small-study")
+    figures = [b for b in section.blocks if b.kind == "figure"]
+    assert [f.name for f in figures] == ["albatross"]
+    assert "must not be read as a funnel" in figures[0].caption
+    assert figures[0].svg.count('id="bound') == 14
+    assert "must not be read as a funnel" in markdown(whole)
+
+
+def test_a_study_tables_report_has_every_small_study_method():
+    table = mm.load_dataset("bcg").trials
+    made = study_report.document(mm.random_effects(mm.effect_sizes(table, "OR")), "bcg")
+    section = next(s for s in made.sections if s.key == "small-study")
+    assert [b.name for b in section.blocks if b.kind == "figure"] == ["funnel"]
+    methods = next(b for b in section.blocks if b.kind == "table")
+    names = [row[0].text for row in methods.rows]
+    for name in (
+        "Egger's regression",
+        "Begg and Mazumdar",
+        "Harbord",
+        "Peters",
+        "Trim and fill",
+        "PET-PEESE",
+        "Limit meta-analysis",
+        "Selection model, 3 parameters",
+        "p-curve",
+        "p-uniform*",
+        "Excess significance",
+        "Fail-safe N (Rosenthal)",
+        "Worst case",
+    ):
+        assert name in names
+    assert methods.head[-1] == "not to be read when"
+    assert all(row[-1].text for row in methods.rows)
+    assert [m["method"] for m in made.data["small_study"]["methods"]] == names
+    assert "small_study.csv" in page(made)
 
 
 def test_a_study_table_has_a_report_too():
@@ -340,7 +380,7 @@ def test_the_same_bytes_each_time(whole, answers, verdicts, tables, drawn, html)
 
 def test_all_choices_are_summarised_with_the_published_value(answers, verdicts, tables, drawn):
     found = choices_of(answers.ds, "0.59")
-    assert any(line.startswith("0.59: ") for line in found.summary)
+    assert any(line.startswith("Against the published 0.59: ") for line in found.summary)
     assert found.moves["eta2"].is_monotonic_decreasing
     made = document(answers, verdicts, tables, drawn, None, found)
     section = next(s for s in made.sections if s.key == "choices")

@@ -34,20 +34,18 @@ def small_study(funnel: Path | None, as_json: bool, **choices: Any) -> None:
     FILE is a study table (CSV or .xlsx) or a bundled dataset's name.
     """
     from metamiq.cli.study_tables import fit_of
-    from metamiq.report.content import json_rows, json_value
+    from metamiq.report.content import json_value
+    from metamiq.report.small_study import small_study_data
     from metamiq.report.writing import json_text
-    from metamiq.sensitivity.small_study_overview import CAUTION, small_study_effects
+    from metamiq.sensitivity.small_study_overview import small_study_effects
 
     check_picture(funnel, "--funnel")
     fit = fit_of(**choices)
     found = small_study_effects(fit)  # type: ignore[arg-type]  # refuses bounds itself
     if as_json:
         values = {"k": found.k, "mean": found.mean, "ci_low": found.ci.low, "ci_high": found.ci.high}
-        rows = json_rows(found.table.drop(columns="cautions"))
-        for row, cautions in zip(rows, found.table["cautions"], strict=True):
-            row["cautions"] = list(cautions)
         answer = {k: json_value(v) for k, v in {**values, "level": found.level, "measure": found.measure}.items()}
-        click.echo(json_text({**answer, "methods": rows, "caution": CAUTION}), nl=False)
+        click.echo(json_text(answer | small_study_data(found)), nl=False)
     else:
         click.echo(found.summary())
     if funnel is not None:

@@ -48,6 +48,7 @@ def first_question(answers: Answers) -> dict[str, str]:
         add("forest", lambda: plots.forest(pooled, reference=published, groups=ARMS))
         add("leave_one_out", lambda: plots.leave_one_out(pooled, reference=published, groups=ARMS))
         add("cumulative", lambda: plots.cumulative(pooled, reference=published, groups=ARMS))
+        add("albatross", lambda: plots.albatross(pooled, groups=ARMS))
     if not isinstance(disorder, CannotFit):
         add("disorder", lambda: plots.group_means(disorder, groups=ARMS))
     if not isinstance(dose, CannotFit):

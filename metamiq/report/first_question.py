@@ -29,9 +29,8 @@ from metamiq.report.document import (
 )
 from metamiq.report.versions import versions
 from metamiq.report.writing import csv_text, json_text
-from metamiq.sensitivity.small_study import egger_test
 from metamiq.verdicts import Audit
-from metamiq.wording import fixed
+from metamiq.wording import count, fixed
 
 METHODS = (
     "Hedges g with the exact small-sample correction; positive favours MI + CBT. One symptom result per trial at the "
@@ -84,7 +83,7 @@ def document(
         Section("dropout", "Dropout", _dropout(tables, figures)),
         Section("sensitivity", "How far each choice moves it", _sensitivity(tables, figures)),
         *_choices(choices),
-        Section("small-study", "Small-study effects", _small_study(answers)),
+        Section("small-study", "Small-study effects", _small_study(answers, figures)),
         Section("missing", "What is missing, and where to find it", _missing(tables)),
         Section("derivations", "How each number came about", (Text(_OPEN), Explanations(explained))),
         Section("calculator", "Calculator", (Text(_CALCULATOR), Calculator())),
@@ -243,25 +242,46 @@ def _choices(found: ChoicesFound | CannotFit | None) -> tuple[Section, ...]:
     return (Section("choices", "All choices at once", tuple(blocks)),)
 
 
-def _small_study(answers: Answers) -> tuple[Block, ...]:
+def _small_study(answers: Answers, figures: dict[str, str]) -> tuple[Block, ...]:
     fit = answers.points_only
-    if isinstance(fit, CannotFit):
-        return (Text(f"Small-study effects cannot be looked for. {fit.reason}"),)
+    points = 0 if isinstance(fit, CannotFit) else fit.k
+    counts = f"{count(points, 'effect size')} and {count(len(answers.effects) - points, 'bound')}"
+    drawn = _drawn(
+        figures,
+        (
+            "albatross",
+            f"Participants against p-value: {counts}. A bar holds every p-value that the trial's verdict allows, and "
+            "does not say where in it; the curves are where effects of one size lie. It shows which verdicts trials of "
+            "which size gave. It must not be read as a funnel: it cannot show that small trials report larger effects.",
+        ),
+    )
     why = (
         "Funnel plots and their tests compare effect sizes with their standard errors; a verdict has neither. Here "
-        f"the effect sizes are {fit.k} and the bounds {len(answers.effects) - fit.k}."
+        f"there are {counts}."
     )
-    try:
-        found = egger_test(fit)
-    except ValueError as error:
+    if isinstance(fit, CannotFit) or points < 3:
+        reason = f" {fit.reason}" if isinstance(fit, CannotFit) else ""
         return (
-            Text(f"Small-study effects cannot be looked for in this evidence. {why} {error}"),
+            Text(
+                f"Small-study effects cannot be looked for in this evidence. {why} Tests and corrections need at least "
+                f"3 effect sizes, and should have 10 or more.{reason} A funnel plot is left out: with so few points "
+                "there is no shape to see."
+            ),
             Text(
                 "That does not show that there are none: a literature in which small trials are published when they "
                 "are significant would look like this too."
             ),
+            *drawn,
         )
-    return (Text(why), *(Text(line) for line in found.summary().splitlines()))
+    # Loaded here only: it takes time, and this evidence has no use for it yet.
+    from metamiq.report.small_study import small_study_blocks
+    from metamiq.sensitivity.small_study_overview import small_study_effects
+
+    return (
+        Text(f"{why} The bounds have no part in what follows."),
+        *drawn,
+        *small_study_blocks(small_study_effects(fit)),
+    )
 
 
 def _missing(tables: dict[str, pd.DataFrame]) -> tuple[Block, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from metamiq import plots
-from metamiq.errors import ConvergenceError, DataError
+from metamiq.errors import DataError
 from metamiq.pooling.records import PooledEffect
 from metamiq.question import CannotFit
 from metamiq.report import derivations, glossary, what_if
@@ -28,21 +28,21 @@ from metamiq.report.document import (
     Text,
     grid,
 )
+from metamiq.report.small_study import small_study_blocks, small_study_data, small_study_table
 from metamiq.report.versions import versions
 from metamiq.report.writing import csv_text, json_text
 from metamiq.sensitivity.deletion import cumulative, leave_one_out
-from metamiq.sensitivity.pet_peese import pet_peese
-from metamiq.sensitivity.small_study import begg_test, egger_test
-from metamiq.sensitivity.trim_and_fill import trim_and_fill
+from metamiq.sensitivity.small_study_overview import small_study_effects
 from metamiq.tails import critical_value
 from metamiq.wording import fixed, p_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_CAUTION = (
-    "Small studies may differ from large ones for reasons other than publication: these methods look for a pattern and "
-    "cannot say where it comes from."
+_FUNNEL = (
+    "Effects against their standard errors. Grey regions say how significant an effect there is: gaps where results "
+    "are not significant suggest missing ones. Not to be read with fewer than 10 studies, or where standard errors are "
+    "about the same."
 )
 _RATIOS = {"OR": "odds ratio", "RR": "risk ratio", "ROM": "ratio of means", "PETO": "odds ratio", "IRR": "rate ratio"}
 
@@ -60,13 +60,13 @@ def document(fit: PooledEffect, name: str, groups: tuple[str, str] = ("group 1",
         Names of group 1 and group 2; a positive effect means more in group 1.
     """
     measure = fit.measure
+    small = small_study_effects(fit)
     tables = _tables(fit)
     figures = _figures(fit, groups)
     explained = derivations.study_table(fit, measure)
     known = {item.key for item in explained}
     panel = what_if.study_table(fit, groups, "g" if measure == "SMD" else "mean")
     answer, methods = _answer(fit, name), _methods(fit)
-    small = _small_study(fit)
     data = {
         "title": _title(name),
         "answer": answer,
@@ -77,12 +77,13 @@ def document(fit: PooledEffect, name: str, groups: tuple[str, str] = ("group 1",
             key: [{str(k): json_value(v) for k, v in row.items()} for row in table.to_dict(orient="records")]
             for key, table in tables.items()
         },
-        "small_study": small,
+        "small_study": small_study_data(small),
         "methods": methods,
         "glossary": glossary.GENERAL,
         "versions": versions(),
         "derivations": {item.key: {"title": item.title, "text": item.text} for item in explained},
     }
+    files = tables | {"small_study": small_study_table(small)}
     if isinstance(panel, CannotFit):
         asked: tuple[Block, ...] = (Text(panel.reason),)
     else:
@@ -95,7 +96,7 @@ def document(fit: PooledEffect, name: str, groups: tuple[str, str] = ("group 1",
         Section(
             "small-study",
             "Small-study effects",
-            (*_drawn(figures, ("funnel", "Effects against their standard errors.")), *(Text(t) for t in small)),
+            (*_drawn(figures, ("funnel", _FUNNEL)), *small_study_blocks(small)),
         ),
         Section("derivations", "How each number came about", (Explanations(explained),)),
         Section("calculator", "Calculator", (Text("Hedges g from what a paper prints, step by step."), Calculator())),
@@ -108,7 +109,7 @@ def document(fit: PooledEffect, name: str, groups: tuple[str, str] = ("group 1",
         Section(
             "downloads",
             "Data and results",
-            (Downloads({"results.json": json_text(data), **{f"{k}.csv": csv_text(t) for k, t in tables.items()}}),),
+            (Downloads({"results.json": json_text(data), **{f"{k}.csv": csv_text(t) for k, t in files.items()}}),),
         ),
     ]
     return Document(_title(name), tuple(answer), (("pooled", "the mean"),), tuple(sections), data)
@@ -218,14 +219,3 @@ def _sensitivity(tables: dict[str, pd.DataFrame], figures: dict[str, str]) -> tu
         out.append(grid("leave_one_out", tables["leave_one_out"], "Leaving one out: the mean without this study."))
     out += _drawn(figures, ("cumulative", "The mean as studies were published."))
     return tuple(out)
-
-
-def _small_study(fit: PooledEffect) -> list[str]:
-    out = [_CAUTION]
-    tests: tuple[Callable[[PooledEffect], Any], ...] = (egger_test, begg_test, trim_and_fill, pet_peese)
-    for test in tests:
-        try:
-            out.append(" ".join(str(test(fit).summary()).split("\n")))
-        except (ValueError, ConvergenceError) as error:
-            out.append(str(error))
-    return list(dict.fromkeys(out))

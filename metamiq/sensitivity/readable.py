@@ -131,7 +131,7 @@ def built_in(fit: PooledEffect | MetaRegression) -> list[str]:
     if fit.measure in ("OR", "RR", "PETO", "RD"):
         return [
             f"The standard error of the measure {fit.measure} depends on the effect, which by itself makes a funnel "
-            "asymmetric; see harbord_test and peters_test."
+            "asymmetric; the tests of Harbord and Peters avoid it."
         ]
     if fit.measure in ("SMD", "SMDH", "SMD1"):
         return [
