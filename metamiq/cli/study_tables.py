@@ -18,20 +18,25 @@ from metamiq.cli.common import (
     say,
     table_options,
 )
+from metamiq.cli.protocol import protocol_for, protocol_option
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from metamiq.pooling.bounded_fit import BoundedFit
     from metamiq.pooling.records import PooledEffect
+    from metamiq.protocol.compliance import Compliance
+    from metamiq.protocol.record import Protocol
+    from metamiq.protocol.study import Settings
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--measure", help="SMD, MD, ROM, OR, RR, RD, COR, ZCOR ...; not needed when the table has yi and vi.")
-@click.option("--method", default="REML", show_default=True, help="Estimator of tau2: REML, DL, PM, ML, FE ...")
-@click.option("--test", default="knha", show_default=True, help="knha, z, t or adhoc.")
-@click.option("--level", default=0.95, show_default=True, help="Coverage of intervals.")
+@click.option("--method", help="Estimator of tau2: REML, DL, PM, ML, FE ... Default: the protocol's, or REML.")
+@click.option("--test", help="knha, z, t or adhoc. Default: the protocol's, or knha.")
+@click.option("--level", type=float, help="Coverage of intervals. Default: the protocol's, or 0.95.")
+@protocol_option
 @click.option("--moderators", help='Formula, such as "disorder + mi_sessions".')
 @click.option(
     "--forest",
@@ -50,9 +55,10 @@ if TYPE_CHECKING:
 def pool(
     file: Path,
     measure: str | None,
-    method: str,
-    test: str,
-    level: float,
+    method: str | None,
+    test: str | None,
+    level: float | None,
+    protocol: str | None,
     moderators: str | None,
     figure: Path | None,
     rob: Path | None,
@@ -73,6 +79,8 @@ def pool(
     """
     from metamiq.pooling.models import random_effects
     from metamiq.pooling.regression import meta_regression
+    from metamiq.protocol.compliance import as_dict
+    from metamiq.protocol.study import study_compliance
     from metamiq.report import content
     from metamiq.report.writing import json_text
 
@@ -81,12 +89,15 @@ def pool(
         raise ValueError("--rob needs a forest plot to stand beside. Give --forest forest.svg as well.")
     judged = None if rob is None else read_judgements(rob)
     table = read_study_table(file, sheet, columns, where)
-    effects = with_effects(table, measure)
+    plan = protocol_for(protocol, file.parent)
+    use = settings_of(plan, table, measure=measure, method=method, test=test, level=level)
+    effects = with_effects(table, use.measure, use.vtype)
     fit: Any
     if moderators:
-        fit = meta_regression(effects, moderators, method=method, test=test, level=level)
+        fit = meta_regression(effects, moderators, method=use.method, test=use.test, level=use.level)
     else:
-        fit = random_effects(effects, method=method, test=test, level=level)
+        fit = random_effects(effects, method=use.method, test=use.test, level=use.level, pi_method=use.pi_method)
+    planned = None if plan is None else study_compliance(plan, fit, vtype=use.vtype, moderators=moderators)
     if judged is not None:
         from metamiq.datasets.risk_of_bias_join import join_risk_of_bias
 
@@ -99,16 +110,39 @@ def pool(
                 {
                     "results": [{str(k): content.json_value(v) for k, v in row.items()} for row in rows],
                     **{k: content.json_value(v) for k, v in stored.items()},
+                    **({} if planned is None else {"planned": planned.label("pooled")}),
+                    "protocol": as_dict(planned),
                 }
             ),
             nl=False,
         )
     else:
         click.echo(fit.summary())
+        click.echo(planned_lines(planned))
     if figure is not None:
         from metamiq import plots
 
         save_picture(plots.forest(fit, risk_of_bias=judged), figure)
+
+
+def settings_of(plan: Protocol | None, table: pd.DataFrame, **given: Any) -> Settings:
+    """What to fit a table with: the user's settings, else the protocol's, which is said, else the usual ones."""
+    from metamiq.protocol.study import settings_for
+
+    has_effects = "yi" in table and ("vi" in table or "sei" in table)
+    use = settings_for(plan, needs_measure=not has_effects, **given)
+    if use.taken:
+        say(f"taken from the protocol: {use.describe()}")
+    return use
+
+
+def planned_lines(planned: Compliance | None) -> str:
+    """Whether the pooled mean was planned, by which protocol, and what else was planned."""
+    from metamiq.protocol.compliance import note_of
+
+    if planned is None:
+        return note_of(None)
+    return "\n".join(filter(None, [planned.sentence("pooled"), planned.note, planned.missing]))
 
 
 def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -151,7 +185,7 @@ def fit_of(
     return random_effects(with_effects(table, measure), method=method, test=test, level=level)
 
 
-def with_effects(table: pd.DataFrame, measure: str | None) -> pd.DataFrame:
+def with_effects(table: pd.DataFrame, measure: str | None, vtype: str | None = None) -> pd.DataFrame:
     """The table with yi and vi, computed or its own; rows without an effect size are named and left out."""
     from metamiq.effects.measures import effect_sizes
     from metamiq.errors import DataError
@@ -159,7 +193,7 @@ def with_effects(table: pd.DataFrame, measure: str | None) -> pd.DataFrame:
     if "several" in table.attrs:
         raise DataError(table.attrs["several"])
     if measure is not None:
-        effects = effect_sizes(table, measure)
+        effects = effect_sizes(table, measure, **({} if vtype is None else {"vtype": vtype}))
     elif {"yi", "vi"} <= set(table.columns):
         effects = table
     elif {"yi", "sei"} <= set(table.columns):

@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from metamiq.protocol.record import NO_PROTOCOL, Item, Planned, Protocol, item_of, items_of
+from metamiq.protocol.record import NO_PROTOCOL, PLANS, Item, Planned, Protocol, item_of, items_of
+
+_ABSENT = "not part of this output"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,6 +23,7 @@ class Ask:
     settings: Mapping[str, Any] = field(default_factory=dict)
     rows: NDArray[Any] | None = None
     any_trials: bool = False  # the analysis does not depend on which trials count
+    note: str = ""  # what a reader must know where it counts as planned
 
     @property
     def item(self) -> Item:
@@ -81,9 +84,7 @@ class Compliance:
     def sentence(self, key: str, what: str = "This analysis") -> str:
         """The label of an analysis as a sentence, with its reason."""
         label = self.label(key)
-        changed = f": {', '.join(label.split(', ')[1:])}" if ", " in label else ""
-        verb = "was not planned" if label == "not planned" else "was planned"
-        return " ".join(filter(None, [f"{what} {verb}{changed}.", self.why(key)]))
+        return " ".join(filter(None, [f"{what} was {label}.", self.why(key)]))
 
     @property
     def note(self) -> str:
@@ -95,8 +96,11 @@ class Compliance:
         """What was planned and not done, as a sentence; empty when there is nothing."""
         if self.not_done.empty:
             return ""
-        listed = "; ".join(f"{r['analysis']} ({r['why']})" for r in self.not_done.to_dict(orient="records"))
-        return f"Planned and not carried out here: {listed}."
+        listed = [
+            row["analysis"] + ("" if row["why"] == _ABSENT else f" ({row['why']})")
+            for row in self.not_done.to_dict(orient="records")
+        ]
+        return f"Planned and not carried out here: {', '.join(listed)}."
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as one JSON-ready object."""
@@ -132,7 +136,7 @@ def comply(protocol: Protocol, analyses: Iterable[Analysis], table: pd.DataFrame
     Compliance
     """
     rows = []
-    due = {item: (name, "not part of this output") for item, name in items_of(protocol.stages[-1]).items()}
+    due = {item: (name, _ABSENT) for item, name in items_of(protocol.stages[-1]).items()}
     for analysis in analyses:
         answers = [_ask(protocol, ask, table) for ask in analysis.asks]
         found = next((a for a in answers if a.is_planned), answers[0])
@@ -140,7 +144,8 @@ def comply(protocol: Protocol, analyses: Iterable[Analysis], table: pd.DataFrame
         for ask, answer in zip(analysis.asks, answers, strict=True):
             for item in ({ask.item, (*ask.item[:2], "")}) & set(due):
                 if not answer.is_planned:
-                    due[item] = due[item][0], f"carried out only in another way. {answer.why}".rstrip(".")
+                    planned = answer.why.removeprefix(PLANS).rstrip(".")
+                    due[item] = due[item][0], f"carried out otherwise; planned: {planned}"
                 elif analysis.failed:
                     due[item] = due[item][0], analysis.failed.rstrip(".")
                 else:
@@ -154,7 +159,8 @@ def comply(protocol: Protocol, analyses: Iterable[Analysis], table: pd.DataFrame
 
 def _ask(protocol: Protocol, ask: Ask, table: pd.DataFrame | None) -> Planned:
     compared = None if ask.any_trials else table
-    return protocol.planned(ask.kind, ask.what, table=compared, rows=ask.rows, **ask.settings)
+    found = protocol.planned(ask.kind, ask.what, table=compared, rows=ask.rows, **ask.settings)
+    return found._replace(why=" ".join(filter(None, [found.why, ask.note]))) if found.is_planned else found
 
 
 def note_of(compliance: Compliance | None) -> str:

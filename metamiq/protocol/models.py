@@ -16,7 +16,7 @@ from metamiq.datasets.faults import control_character
 from metamiq.effects.measures import MEASURES
 from metamiq.pooling.batch import METHODS, TESTS
 from metamiq.pooling.records import PI_METHODS
-from metamiq.protocol.vocabulary import DROPOUT_MODELS, SENSITIVITY
+from metamiq.protocol.vocabulary import DROPOUT_MODELS, SENSITIVITY, default_vtype
 from metamiq.question import DROPOUT_MEASURES
 from metamiq.sensitivity.choices import VERDICTS
 
@@ -139,6 +139,12 @@ class Plan(Part):
         {}, **_about("Column and values that a trial must have to count.", {"published_by_2018_04": ("yes",)})
     )
     without: Texts = Field((), **_about("Trials that do not count.", ("smith2010",)))
+
+    @model_validator(mode="after")
+    def _has_variance_formulas(self) -> Self:
+        if self.vtype is not None and default_vtype(self.measure) is None:
+            raise PydanticCustomError("one_variance", "vtype left out", {"measure": self.measure})
+        return self
 
 
 class FurtherAnalyses(Part):

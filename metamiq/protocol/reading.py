@@ -111,7 +111,7 @@ def _validated(model: type[P], content: Mapping[str, Any], place: str, name: str
 
 def _fault(model: type[Part], item: Any, place: str, name: str) -> Fault:
     """One fault that pydantic found, in our words."""
-    where = place + _place(item["loc"])
+    where = (place + _place(item["loc"])).rstrip(".")
     field = _field(model, item["loc"])
     example = _example(field)
     advice = " ".join(
@@ -138,8 +138,11 @@ def _fault(model: type[Part], item: Any, place: str, name: str) -> Fault:
             rule, came = f"{where} must be filled{'' if required else ' or left out'}", "it is empty"
         case "once":
             rule, came = f"{where} must name each thing once", f"{quoted(context['text'])} comes twice"
+        case "one_variance":
+            rule = f"{where} must leave out vtype, for {context['measure']} has one variance formula"
+            came, advice = "it is there", ""
         case "dropout":
-            rule = f"{where or f'{place}analyses'.replace('analyses.analyses', 'analyses')} must say which measures"
+            rule = f"{where} must say which measures"
             came = "it has dropout_models without dropout_measures"
         case "string_type":
             rule = f"{where} must be text, in quotes"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from metamiq.protocol.models import Amendment, FurtherAnalyses, Plan, ProtocolFile, Registration
 
 PLANNED, NOT_PLANNED = "planned", "not planned"
+PLANS = "The protocol plans "
 #: What outputs say once when there is no protocol.
 NO_PROTOCOL = "No protocol file was used, so every analysis counts as not planned."
 _TABLES = ("plan", "analyses")
@@ -186,7 +187,7 @@ class Protocol:
         if found[-1]:
             was = [i for i, faults in enumerate(found) if not faults]
             until = f" It was planned until the amendment of {self.stages[was[-1] + 1].date}." if was else ""
-            return Planned(NOT_PLANNED, f"The protocol plans {'; '.join(found[-1])}.{until}")
+            return Planned(NOT_PLANNED, f"{PLANS}{'; '.join(found[-1])}.{until}")
         since = len(found)
         while since and not found[since - 1]:
             since -= 1
@@ -194,7 +195,9 @@ class Protocol:
             return Planned(PLANNED, self._open(settings))
         date = self.stages[since].date
         amendment = self.amendments[since - 1]
-        return Planned(f"{PLANNED}, changed by amendment of {date}", f"{amendment.what}: {amendment.why}")
+        return Planned(
+            f"{PLANNED}, changed by amendment of {date}", f"{_sentence(amendment.what)} {_sentence(amendment.why)}"
+        )
 
     def _open(self, settings: Mapping[str, Any]) -> str:
         left = [name for name in settings if getattr(self.plan, name) is None]
@@ -229,7 +232,7 @@ def items_of(stage: Stage) -> dict[Item, str]:
     out = {item_of("estimate", ""): "main analysis"}
     out |= {item_of("subgroup", x): f"subgroups by {x}" for x in further.subgroups}
     out |= {item_of("moderator", x): f"moderator {x}" for x in further.moderators}
-    out |= {item_of("sensitivity", x): f"{x} ({SENSITIVITY[x]})" for x in further.sensitivity}
+    out |= {item_of("sensitivity", x): x for x in further.sensitivity}
     for measure in further.dropout_measures:
         for model in models:
             how = f", {DROPOUT_MODELS[model]}" if model else ""
@@ -284,6 +287,11 @@ def counted(plan: Plan, table: pd.DataFrame) -> NDArray[np.bool_]:
     if plan.assume is False and "n_source" in table:
         keep &= (table["n_source"] != "assumed").to_numpy()
     return keep
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def in_words(value: Any) -> str:
