@@ -325,6 +325,7 @@ def test_points_and_bounds_are_drawn_together_with_what_must_not_be_read(whole):
     assert "must not be read as a funnel" in figures[0].caption
     assert figures[0].svg.count('id="bound') == 14
     assert "must not be read as a funnel" in markdown(whole)
+    assert any("must not be read as a funnel" in text for text in whole.data["small_study"])
 
 
 def test_a_study_tables_report_has_every_small_study_method():

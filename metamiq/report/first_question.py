@@ -68,7 +68,9 @@ def document(
     """
     explained = derivations.first_question(answers, audit)
     known = {item.key for item in explained}
+    small = _small_study(answers, figures)
     data = content.results(answers, audit, tables) | {
+        "small_study": [b.text if isinstance(b, Text) else b.caption for b in small if isinstance(b, Text | Figure)],
         "methods": list(METHODS),
         "glossary": glossary.first_question(),
         "versions": versions(),
@@ -83,7 +85,7 @@ def document(
         Section("dropout", "Dropout", _dropout(tables, figures)),
         Section("sensitivity", "How far each choice moves it", _sensitivity(tables, figures)),
         *_choices(choices),
-        Section("small-study", "Small-study effects", _small_study(answers, figures)),
+        Section("small-study", "Small-study effects", small),
         Section("missing", "What is missing, and where to find it", _missing(tables)),
         Section("derivations", "How each number came about", (Text(_OPEN), Explanations(explained))),
         Section("calculator", "Calculator", (Text(_CALCULATOR), Calculator())),
