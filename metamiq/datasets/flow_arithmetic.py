@@ -206,7 +206,7 @@ class _Checks:
         line = self._line(key, (*plus, *minus))
         unknown = self._unknown((key, *plus, *minus))
         if low > most or (sign == "=" and high < least):
-            came = f"it is {int(low)}" if low == high else f"it is at least {int(low)}"
+            came = f"it is {int(low)}" if low == high else f"it cannot be below {int(low)}"
             verb = "be" if sign == "=" else "not exceed"
             broken = Fault(f"{key} must {verb} {self._expected(plus, minus, low > most)}", came, self.file, line)
             self._add(rule, False, f"{broken} {_ADVICE}", line)

@@ -228,6 +228,8 @@ def _rule(model: type[Row], name: str, item: Any, cells: Mapping[str, Sequence[s
             return f"{name} must be less than {context['lt']:g}", advice
         case "less_than_equal":
             return f"{name} must be at most {context['le']:g}", advice
+        case "string_too_long":
+            return f"{name} must have at most {context['max_length']} characters", advice
         case "int_from_float":
             return f"{name} must be a whole number", advice
         case "literal_error":
