@@ -196,8 +196,8 @@ def test_a_milder_overall_judgement_is_a_finding_and_nothing_is_changed(write):
     assert rob["overall"].tolist() == ["some concerns", "high"]
     assert mm.risk_of_bias_findings(rob) == [
         "The overall judgement must be at least as severe as the worst domain, but study 'A' has 'some concerns' "
-        f"overall and 'high' in D2, D4 ({path}, line 2). Correct one of them (RoB 2), or say in the review why the overall "
-        "judgement is milder."
+        f"overall and 'high' in D2, D4 ({path}, line 2). Correct one of them (RoB 2), or say in the review why the "
+        "overall judgement is milder."
     ]
 
 
