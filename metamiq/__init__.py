@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from metamiq.pooling.subgroups import subgroups
     from metamiq.pooling.tau_priors import TauPrior
     from metamiq.protocol.reading import read_protocol
+    from metamiq.report.characteristics import characteristics
+    from metamiq.report.grade import grade_table
     from metamiq.sensitivity.choices import read_choices
     from metamiq.sensitivity.deletion import cumulative, leave_one_out
     from metamiq.sensitivity.excess_significance import excess_significance
@@ -236,6 +238,8 @@ _EXPORTS = {
     "pooling.subgroups": ("subgroups",),
     "pooling.tau_priors": ("TauPrior",),
     "protocol.reading": ("read_protocol",),
+    "report.characteristics": ("characteristics",),
+    "report.grade": ("grade_table",),
     "sensitivity.choices": ("read_choices",),
     "sensitivity.deletion": (
         "cumulative",

@@ -25,15 +25,18 @@ class MethodsParagraph:
         What was done, in order.
     references : tuple of str
         The publications that the sentences cite, in full, by name.
+    software : str
+        A sentence on the program and its version.
     """
 
     sentences: tuple[str, ...]
     references: tuple[str, ...]
+    software: str = f"Computed with metamiq {metamiq.__version__}."
 
     @property
     def text(self) -> str:
-        """The sentences as one paragraph."""
-        return " ".join(self.sentences)
+        """The sentences as one paragraph, the software last."""
+        return " ".join([*self.sentences, self.software])
 
     def __str__(self) -> str:
         return "\n".join([self.text, *(["", "References", *self.references] if self.references else [])])
@@ -75,7 +78,7 @@ def methods_paragraph(fit: Any) -> MethodsParagraph:
     """
     for kind in type(fit).__mro__:
         if kind.__name__ in _WRITERS:
-            return written([*_WRITERS[kind.__name__](fit), _software()])
+            return written(_WRITERS[kind.__name__](fit))
     raise ValueError(f"methods_paragraph takes a fit, such as random_effects gives, not a {type(fit).__name__}.")
 
 
@@ -100,17 +103,10 @@ def _by_name(full: Iterable[str]) -> tuple[str, ...]:
 
 
 def joined(*parts: MethodsParagraph | str) -> MethodsParagraph:
-    """Several paragraphs as one; the software is named once, at the end."""
-    sentences: list[str] = []
-    references: list[str] = []
-    for part in parts:
-        sentences += [part] if isinstance(part, str) else [s for s in part.sentences if s != _software()]
-        references += [] if isinstance(part, str) else part.references
-    return MethodsParagraph((*dict.fromkeys(sentences), _software()), _by_name(references))
-
-
-def _software() -> str:
-    return f"Computed with metamiq {metamiq.__version__}."
+    """Several paragraphs as one; what was said is not said again."""
+    sentences = [s for part in parts for s in ([part] if isinstance(part, str) else part.sentences)]
+    references = [r for part in parts if not isinstance(part, str) for r in part.references]
+    return MethodsParagraph(tuple(dict.fromkeys(sentences)), _by_name(references))
 
 
 # By the name of the record, so that a kind of model is loaded only when it has been used.

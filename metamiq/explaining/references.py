@@ -309,12 +309,12 @@ REFERENCES: dict[str, Reference] = {
     ),
     "grade2011a": Reference(
         "Guyatt et al. 2011a",
-        "Guyatt, G., Oxman, A. D., Akl, E. A., et al. (2011). GRADE guidelines: 1. Introduction - GRADE evidence "
+        "Guyatt, G., Oxman, A. D., Akl, E. A., et al. (2011a). GRADE guidelines: 1. Introduction - GRADE evidence "
         "profiles and summary of findings tables. Journal of Clinical Epidemiology, 64, 383-394.",
     ),
     "grade2011b": Reference(
         "Guyatt et al. 2011b",
-        "Guyatt, G. H., Oxman, A. D., Sultan, S., et al. (2011). GRADE guidelines: 9. Rating up the quality of "
+        "Guyatt, G. H., Oxman, A. D., Sultan, S., et al. (2011b). GRADE guidelines: 9. Rating up the quality of "
         "evidence. Journal of Clinical Epidemiology, 64, 1311-1316.",
     ),
     "grade2013": Reference(
