@@ -41,9 +41,7 @@ def prisma(file: Path | None, out: Path | None, updated: bool, as_json: bool) ->
 
     if file is None:
         if out is not None or as_json:
-            raise ValueError(
-                "--out and --json need the counts: metamiq prisma counts.csv --out flow.svg."
-            )
+            raise ValueError("--out and --json need the counts: metamiq prisma counts.csv --out flow.svg.")
         click.echo(flow_template(updated), nl=False)
         return 0
     check_picture(out, "--out")
