@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from metamiq.cli.common import EXIT_DISAGREES, guarded, open_dataset, say
+from metamiq.cli.protocol import protocol_for, protocol_option
 
 
 @click.command()
@@ -18,9 +19,10 @@ from metamiq.cli.common import EXIT_DISAGREES, guarded, open_dataset, say
     help="Folder for report.html, results.json, figures and tables.",
 )
 @click.option("--dataset", default="mi_cbt_anxiety", show_default=True, help="A bundled dataset's name, or a folder.")
+@protocol_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @guarded
-def reproduce(out: Path, dataset: str, as_json: bool) -> int:
+def reproduce(out: Path, dataset: str, protocol: str | None, as_json: bool) -> int:
     """Answer the first question: whether MI added to CBT helps with anxiety.
 
     \b
@@ -37,11 +39,12 @@ def reproduce(out: Path, dataset: str, as_json: bool) -> int:
         from metamiq.report.reproduce import reproduce as run
         from metamiq.report.writing import json_text
 
-        done = run(open_dataset(dataset), out, say, second)
+        ds = open_dataset(dataset)
+        done = run(ds, out, say, second, protocol_for(protocol, ds.path))
     if as_json:
-        click.echo(json_text(content.results(done.answers, done.audit, done.tables)), nl=False)
+        click.echo(json_text(content.results(done.answers, done.audit, done.tables, done.planned)), nl=False)
     else:
-        terminal.show_answers(done.answers, done.tables)
+        terminal.show_answers(done.answers, done.tables, done.planned)
     say(
         f"written: {len(done.files)} files in {out}{'' if str(out).endswith('/') else '/'} (open {out / 'report.html'})"
     )
@@ -50,9 +53,10 @@ def reproduce(out: Path, dataset: str, as_json: bool) -> int:
 
 @click.command()
 @click.argument("dataset", default="mi_cbt_anxiety")
+@protocol_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @guarded
-def audit(dataset: str, as_json: bool) -> int:
+def audit(dataset: str, protocol: str | None, as_json: bool) -> int:
     """Compare published claims with the evidence of DATASET.
 
     \b
@@ -61,16 +65,22 @@ def audit(dataset: str, as_json: bool) -> int:
 
     DATASET is a bundled dataset's name or a folder. Exit code 1: a claim is inconsistent.
     """
+    from metamiq.protocol.record import NO_PROTOCOL
     from metamiq.report import content, terminal
     from metamiq.report.writing import json_text
     from metamiq.verdicts import audit as compare
 
-    verdicts = compare(open_dataset(dataset))
+    ds = open_dataset(dataset)
+    plan = protocol_for(protocol, ds.path)
+    verdicts = compare(ds)
+    table, note = verdicts.table, NO_PROTOCOL
+    if plan is not None:
+        label, note = plan.planned("sensitivity", "audit").label, plan.note
+        table = table.assign(planned=label)
     if as_json:
-        rows = [{str(k): content.json_value(v) for k, v in r.items()} for r in verdicts.table.to_dict(orient="records")]
-        click.echo(
-            json_text({"dataset": verdicts.answers.ds.name, "verdicts": rows, "agrees": verdicts.agrees}), nl=False
-        )
+        answer = {"dataset": ds.name, "verdicts": content.json_rows(table), "agrees": verdicts.agrees}
+        click.echo(json_text(answer | {"protocol": {"note": note}}), nl=False)
     else:
-        terminal.show_verdicts(verdicts.table)
+        terminal.show_verdicts(table)
+        click.echo(note)
     return 0 if verdicts.agrees else EXIT_DISAGREES

@@ -142,7 +142,7 @@ def planned_lines(planned: Compliance | None) -> str:
 
     if planned is None:
         return note_of(None)
-    return "\n".join(filter(None, [planned.sentence("pooled"), planned.note, planned.missing]))
+    return "\n".join(filter(None, [planned.sentence("pooled"), planned.protocol.note, planned.missing]))
 
 
 def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -81,15 +81,15 @@ class Compliance:
         found = self.table.loc[self.table["key"] == key, "why"]
         return str(found.iloc[0]) if len(found) else ""
 
-    def sentence(self, key: str, what: str = "This analysis") -> str:
-        """The label of an analysis as a sentence, with its reason."""
-        label = self.label(key)
-        return " ".join(filter(None, [f"{what} was {label}.", self.why(key)]))
+    def name(self, key: str) -> str:
+        """What a reader calls an analysis, at the head of a sentence; empty for what is none."""
+        found = self.table.loc[self.table["key"] == key, "analysis"]
+        text = str(found.iloc[0]) if len(found) else ""
+        return text[:1].upper() + text[1:]
 
-    @property
-    def note(self) -> str:
-        """Which protocol the labels come from."""
-        return f"Labels planned and not planned are by the protocol {self.protocol.describe()}."
+    def sentence(self, key: str) -> str:
+        """The label of an analysis as a sentence, with its reason."""
+        return " ".join(filter(None, [f"This analysis was {self.label(key)}.", self.why(key)]))
 
     @property
     def missing(self) -> str:
@@ -106,7 +106,7 @@ class Compliance:
         """Everything as one JSON-ready object."""
         r = self.protocol.registration
         return {
-            "note": self.note,
+            "note": self.protocol.note,
             "title": self.protocol.title,
             "version": self.protocol.version,
             "registration": {"where": r.where, "identifier": r.identifier, "date": r.date and r.date.isoformat()},
@@ -140,7 +140,8 @@ def comply(protocol: Protocol, analyses: Iterable[Analysis], table: pd.DataFrame
     for analysis in analyses:
         answers = [_ask(protocol, ask, table) for ask in analysis.asks]
         found = next((a for a in answers if a.is_planned), answers[0])
-        rows.append({"key": analysis.key, "analysis": analysis.name, "planned": found.label, "why": found.why})
+        why = f"Not carried out: {analysis.failed}" if analysis.failed else found.why
+        rows.append({"key": analysis.key, "analysis": analysis.name, "planned": found.label, "why": why})
         for ask, answer in zip(analysis.asks, answers, strict=True):
             for item in ({ask.item, (*ask.item[:2], "")}) & set(due):
                 if not answer.is_planned:
@@ -165,7 +166,7 @@ def _ask(protocol: Protocol, ask: Ask, table: pd.DataFrame | None) -> Planned:
 
 def note_of(compliance: Compliance | None) -> str:
     """Which protocol an output goes by, or that there is none."""
-    return NO_PROTOCOL if compliance is None else compliance.note
+    return NO_PROTOCOL if compliance is None else compliance.protocol.note
 
 
 def as_dict(compliance: Compliance | None) -> dict[str, Any]:

@@ -108,6 +108,11 @@ class Protocol:
             f" (registered: {registered})" if registered else " (not registered)"
         )
 
+    @property
+    def note(self) -> str:
+        """Which protocol the labels of an output come from."""
+        return f"Labels planned and not planned are by the protocol {self.describe()}."
+
     def to_frame(self) -> pd.DataFrame:
         """The plan: ``field first now``, one row per field; what is not stated is left open."""
         first, last = self.stages[0], self.stages[-1]
@@ -192,7 +197,7 @@ class Protocol:
         while since and not found[since - 1]:
             since -= 1
         if since == 0:
-            return Planned(PLANNED, self._open(settings))
+            return Planned(PLANNED, self._open(settings) if kind == "estimate" else "")
         date = self.stages[since].date
         amendment = self.amendments[since - 1]
         return Planned(
@@ -200,7 +205,8 @@ class Protocol:
         )
 
     def _open(self, settings: Mapping[str, Any]) -> str:
-        left = [name for name in settings if getattr(self.plan, name) is None]
+        together = settings.get("bounds") == "bounds"
+        left = [name for name in settings if getattr(self.plan, name) is None and not (together and name in _OF_POINTS)]
         return f"The protocol leaves open: {', '.join(left)}." if left else ""
 
     def _check(self, kind: str, what: str, settings: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from metamiq.errors import DataError
 from metamiq.gaps import missing_numbers
 from metamiq.pooling.bounded_fit import BoundedFit
+from metamiq.protocol.compliance import Compliance, as_dict
 from metamiq.question import DROPOUT_MEASURES, Answers, Attempt, CannotFit
 from metamiq.sensitivity.deletion import cumulative, leave_one_out
 from metamiq.tails import critical_value
@@ -214,16 +215,21 @@ def tables(answers: Answers, audit: Audit) -> dict[str, pd.DataFrame]:
     }
 
 
-def results(answers: Answers, audit: Audit, contents: dict[str, pd.DataFrame]) -> dict[str, Any]:
+def results(
+    answers: Answers, audit: Audit, contents: dict[str, pd.DataFrame], planned: Compliance | None = None
+) -> dict[str, Any]:
     """Everything as one JSON-ready object; undefined numbers are null, infinite ends the strings "inf" and "-inf"."""
     fit = answers.pooled
     pooled: dict[str, Any] = {"error": fit.reason} if isinstance(fit, CannotFit) else _pooled(fit)
+    if planned is not None:
+        pooled["planned"] = planned.label("pooled")
     return {
         "question": QUESTION,
         "answer": answer(answers),
         "pooled": pooled,
         "tables": {name: json_rows(table) for name, table in contents.items()},
         "agrees": audit.agrees,
+        "protocol": as_dict(planned),
     }
 
 

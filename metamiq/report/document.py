@@ -189,9 +189,14 @@ def grid(
     cells: Mapping[str, Callable[[dict[str, Any]], Cell]] | None = None,
     heads: Mapping[str, str] | None = None,
 ) -> Table:
-    """A table of some columns of `frame`; `cells` makes the cells of a column from the whole row."""
+    """A table of some columns of `frame`; `cells` makes the cells of a column from the whole row.
+
+    The label of an analysis, in a column `planned`, is always shown.
+    """
     cells, heads = cells or {}, heads or {}
     chosen = list(frame.columns if columns is None else columns)
+    if "planned" in frame and "planned" not in chosen:
+        chosen.append("planned")
     rows = []
     for record in frame.to_dict(orient="records"):
         row = {str(key): value for key, value in record.items()}

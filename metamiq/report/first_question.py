@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,10 +27,15 @@ from metamiq.report.document import (
     cell_text,
     grid,
 )
+from metamiq.report.planned import LEAST_POINTS, label_small_study, mark, with_sentence
 from metamiq.report.versions import versions
 from metamiq.report.writing import csv_text, json_text
 from metamiq.verdicts import Audit
 from metamiq.wording import count, fixed
+
+if TYPE_CHECKING:
+    from metamiq.protocol.compliance import Compliance
+    from metamiq.sensitivity.small_study_overview import SmallStudyEffects
 
 METHODS = (
     "Hedges g with the exact small-sample correction; positive favours MI + CBT. One symptom result per trial at the "
@@ -50,6 +55,8 @@ def document(
     figures: dict[str, str],
     panel: what_if.WhatIf | CannotFit | None = None,
     choices: ChoicesFound | CannotFit | None = None,
+    planned: Compliance | None = None,
+    small: SmallStudyEffects | None = None,
 ) -> Document:
     """Put together what was computed.
 
@@ -65,12 +72,16 @@ def document(
         From `what_if.first_question`; without it the page has no "what if".
     choices : ChoicesFound or CannotFit, optional
         From `choices.choices_of`; without it the page has no section on all choices at once.
+    planned : Compliance, optional
+        From `planned.first_question`; without it the report says that there is no protocol.
+    small : SmallStudyEffects, optional
+        From `small_study_of`; computed here when it is not given.
     """
     explained = derivations.first_question(answers, audit)
     known = {item.key for item in explained}
-    small = _small_study(answers, figures)
-    data = content.results(answers, audit, tables) | {
-        "small_study": [b.text if isinstance(b, Text) else b.caption for b in small if isinstance(b, Text | Figure)],
+    looked = _small_study(answers, figures, small_study_of(answers) if small is None else small, planned)
+    data = content.results(answers, audit, tables, planned) | {
+        "small_study": [b.text if isinstance(b, Text) else b.caption for b in looked if isinstance(b, Text | Figure)],
         "methods": list(METHODS),
         "glossary": glossary.first_question(),
         "versions": versions(),
@@ -85,7 +96,7 @@ def document(
         Section("dropout", "Dropout", _dropout(tables, figures)),
         Section("sensitivity", "How far each choice moves it", _sensitivity(tables, figures)),
         *_choices(choices),
-        Section("small-study", "Small-study effects", small),
+        Section("small-study", "Small-study effects", looked),
         Section("missing", "What is missing, and where to find it", _missing(tables)),
         Section("derivations", "How each number came about", (Text(_OPEN), Explanations(explained))),
         Section("calculator", "Calculator", (Text(_CALCULATOR), Calculator())),
@@ -94,7 +105,8 @@ def document(
         Section("downloads", "Data and results", _downloads(tables, data)),
     ]
     links = tuple(link for link in _EXPLAINED if link[0] in known)
-    return Document(content.QUESTION, tuple(content.answer(answers)), links, tuple(sections), data)
+    said = with_sentence(content.answer(answers), planned)
+    return Document(content.QUESTION, tuple(said), links, tuple(mark(sections, planned)), data)
 
 
 _FOREST = (
@@ -244,7 +256,20 @@ def _choices(found: ChoicesFound | CannotFit | None) -> tuple[Section, ...]:
     return (Section("choices", "All choices at once", tuple(blocks)),)
 
 
-def _small_study(answers: Answers, figures: dict[str, str]) -> tuple[Block, ...]:
+def small_study_of(answers: Answers) -> SmallStudyEffects | None:
+    """What every method says of the effect sizes alone; None where they are too few."""
+    fit = answers.points_only
+    if isinstance(fit, CannotFit) or fit.k < LEAST_POINTS:
+        return None
+    # Loaded here only: it takes time, and this evidence has no use for it yet.
+    from metamiq.sensitivity.small_study_overview import small_study_effects
+
+    return small_study_effects(fit)
+
+
+def _small_study(
+    answers: Answers, figures: dict[str, str], found: SmallStudyEffects | None, planned: Compliance | None
+) -> tuple[Block, ...]:
     fit = answers.points_only
     points = 0 if isinstance(fit, CannotFit) else fit.k
     counts = f"{count(points, 'effect size')} and {count(len(answers.effects) - points, 'bound')}"
@@ -261,13 +286,13 @@ def _small_study(answers: Answers, figures: dict[str, str]) -> tuple[Block, ...]
         "Funnel plots and their tests compare effect sizes with their standard errors; a verdict has neither. Here "
         f"there are {counts}."
     )
-    if isinstance(fit, CannotFit) or points < 3:
+    if found is None:
         reason = f" {fit.reason}" if isinstance(fit, CannotFit) else ""
         return (
             Text(
                 f"Small-study effects cannot be looked for in this evidence. {why} Tests and corrections need at least "
-                f"3 effect sizes, and should have 10 or more.{reason} A funnel plot is left out: with so few points "
-                "there is no shape to see."
+                f"{LEAST_POINTS} effect sizes, and should have 10 or more.{reason} A funnel plot is left out: with so "
+                "few points there is no shape to see."
             ),
             Text(
                 "That does not show that there are none: a literature in which small trials are published when they "
@@ -275,14 +300,12 @@ def _small_study(answers: Answers, figures: dict[str, str]) -> tuple[Block, ...]
             ),
             *drawn,
         )
-    # Loaded here only: it takes time, and this evidence has no use for it yet.
     from metamiq.report.small_study import small_study_blocks
-    from metamiq.sensitivity.small_study_overview import small_study_effects
 
     return (
         Text(f"{why} The bounds have no part in what follows."),
         *drawn,
-        *small_study_blocks(small_study_effects(fit)),
+        *small_study_blocks(label_small_study(found, planned)),
     )
 
 

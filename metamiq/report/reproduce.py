@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
 from metamiq.datasets import Dataset
 from metamiq.question import Answers, CannotFit
-from metamiq.report import content, what_if
+from metamiq.report import content, planned, what_if
 from metamiq.report.choices import ChoicesFound, choices_of
 from metamiq.report.figures import first_question, published_mean
-from metamiq.report.first_question import document
+from metamiq.report.first_question import document, small_study_of
 from metamiq.report.markdown import markdown
 from metamiq.report.page import page
 from metamiq.report.second_process import SecondProcess
 from metamiq.report.writing import csv_text, json_text, refuse_a_file, write_folder
 from metamiq.verdicts import Audit, audit
+
+if TYPE_CHECKING:
+    from metamiq.protocol.compliance import Compliance
+    from metamiq.protocol.record import Protocol
+    from metamiq.sensitivity.small_study_overview import SmallStudyEffects
 
 XML = '<?xml version="1.0" encoding="utf-8"?>\n'
 
@@ -30,6 +35,7 @@ class Reproduction(NamedTuple):
     audit: Audit
     tables: dict[str, pd.DataFrame]
     files: list[Path]
+    planned: Compliance | None = None
 
 
 class Parts(NamedTuple):
@@ -41,12 +47,17 @@ class Parts(NamedTuple):
     figures: dict[str, str]
     panel: what_if.WhatIf | CannotFit
     choices: ChoicesFound | CannotFit
+    planned: Compliance | None = None
+    small: SmallStudyEffects | None = None
 
 
 def assemble(
-    ds: Dataset, progress: Callable[[str], None] = lambda message: None, second: SecondProcess | None = None
+    ds: Dataset,
+    progress: Callable[[str], None] = lambda message: None,
+    second: SecondProcess | None = None,
+    protocol: Protocol | None = None,
 ) -> Parts:
-    """Pool, test, audit, draw, and compute what other choices would give."""
+    """Pool, test, audit, draw, and compute what other choices would give; say what of it was planned."""
     progress("reading the evidence and pooling")
     answers = Answers(ds)
     published = published_mean(answers)
@@ -65,7 +76,12 @@ def assemble(
     if not isinstance(choices, CannotFit):
         figures["choices"] = choices.svg
         tables |= {"choices": choices.moves, "options": choices.options}
-    return Parts(answers, verdicts, tables, figures, panel, choices)
+    if protocol is None:
+        return Parts(answers, verdicts, tables, figures, panel, choices)
+    small = small_study_of(answers)
+    found = planned.first_question(protocol, answers, tables, panel, choices, small)
+    tables = planned.label_first_question(tables, found)
+    return Parts(answers, verdicts, tables, figures, panel, choices, found, small)
 
 
 def reproduce(
@@ -73,6 +89,7 @@ def reproduce(
     folder: Path,
     progress: Callable[[str], None] = lambda message: None,
     second: SecondProcess | None = None,
+    protocol: Protocol | None = None,
 ) -> Reproduction:
     """Pool, test, audit, draw and report one dataset of trials of MI added to CBT.
 
@@ -87,6 +104,8 @@ def reproduce(
         Told what is being done.
     second : SecondProcess, optional
         Computes what every choice of trials would give, while this process tests and draws. The numbers are the same.
+    protocol : Protocol, optional
+        By which every analysis is labelled planned or not planned.
 
     Raises
     ------
@@ -94,7 +113,7 @@ def reproduce(
         If nothing can be pooled or the folder cannot be written.
     """
     refuse_a_file(folder)  # before the work, not after it
-    parts = assemble(ds, progress, second)
+    parts = assemble(ds, progress, second, protocol)
     progress("writing the report")
     whole = document(*parts)
     files: dict[str, str | bytes] = {
@@ -104,4 +123,4 @@ def reproduce(
     }
     files |= {f"{name}.svg": XML + svg for name, svg in parts.figures.items()}
     files |= {f"tables/{name}.csv": csv_text(table) for name, table in parts.tables.items()}
-    return Reproduction(parts.answers, parts.audit, parts.tables, write_folder(folder, files))
+    return Reproduction(parts.answers, parts.audit, parts.tables, write_folder(folder, files), parts.planned)

@@ -10,8 +10,10 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from metamiq.protocol.compliance import Compliance, note_of
 from metamiq.question import Answers
 from metamiq.report import content
+from metamiq.report.planned import with_sentence
 from metamiq.wording import fixed
 
 _BLANK_ENDS = re.compile(r"[ \t]+((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
@@ -43,7 +45,9 @@ def _text(value: Any) -> str:
 
 
 def show_table(table: pd.DataFrame, columns: dict[str, str], title: str) -> None:
-    """Print some columns of a table, under the given headings."""
+    """Print some columns of a table, under the given headings, and the labels of analyses."""
+    if "planned" in table:
+        columns = {**columns, "planned": "planned"}
     out = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", title_style="bold")
     for name, heading in columns.items():
         out.add_column(heading, justify="right" if pd.api.types.is_numeric_dtype(table[name]) else "left")
@@ -60,17 +64,18 @@ def show_verdicts(verdicts: pd.DataFrame) -> None:
     printer.print("Published claims (Marker & Norton 2018)", style="bold")
     for row in verdicts.to_dict(orient="records"):
         thin = ", thin evidence" if row["thin"] else ""
-        printer.print(f"\n{row['claim_id']}: {row['verdict'].upper()}{thin}", style="bold")
+        label = f" [{row['planned']}]" if row.get("planned") else ""
+        printer.print(f"\n{row['claim_id']}: {row['verdict'].upper()}{thin}{label}", style="bold")
         printer.print(f"  published: {row['published']}   ours: {row['ours']}", soft_wrap=False)
         printer.print(f"  {row['reason']}")
     printer.print()
 
 
-def show_answers(answers: Answers, tables: dict[str, pd.DataFrame]) -> None:
-    """Print the answer, the tables behind it and the verdicts."""
+def show_answers(answers: Answers, tables: dict[str, pd.DataFrame], planned: Compliance | None = None) -> None:
+    """Print the answer, the tables behind it and the verdicts; what was planned, or that there is no protocol."""
     printer = console()
     printer.print(content.QUESTION, style="bold")
-    for sentence in content.answer(answers):
+    for sentence in with_sentence(content.answer(answers), planned):
         printer.print(sentence)
     printer.print()
     effects = tables["effects"].assign(
@@ -100,3 +105,6 @@ def show_answers(answers: Answers, tables: dict[str, pd.DataFrame]) -> None:
         "By disorder",
     )  # fmt: skip
     show_verdicts(tables["verdicts"])
+    printer.print(note_of(planned))
+    if planned is not None and planned.missing:
+        printer.print(planned.missing)
