@@ -11,6 +11,7 @@ from metamiq.cli.living import add, copy_dataset, diff, new_trial, reconcile, re
 from metamiq.cli.protocol import protocol
 from metamiq.cli.report import report
 from metamiq.cli.review import prisma, rob
+from metamiq.cli.review_tables import characteristics, grade
 from metamiq.cli.sensitivity import multiverse, sensitivity, suspects
 from metamiq.cli.sharing import bundle, export, verify
 from metamiq.cli.small_study import small_study
@@ -30,7 +31,7 @@ def main() -> None:
 
 for _command in (reproduce, audit, report, check, pool, datasets, effect, explain, compare, which, quiz):
     main.add_command(_command)
-for _command in (prisma, rob):
+for _command in (prisma, rob, characteristics, grade):
     main.add_command(_command)
 for _command in (small_study, sensitivity, multiverse, suspects):
     main.add_command(_command)

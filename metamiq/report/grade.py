@@ -18,6 +18,7 @@ from metamiq.pooling.models import random_effects
 from metamiq.pooling.records import PooledEffect
 from metamiq.question import Answers, CannotFit
 from metamiq.report import grade_facts as known
+from metamiq.report.content import json_rows
 from metamiq.report.document import Block, Cell, Table, Text, cell_text
 from metamiq.report.grade_judgements import DOMAINS, DOWN, LEVELS, TITLES, Judged, read_judgements, template
 
@@ -120,6 +121,16 @@ class GradeTable:
             lines.append("")
         return "\n".join([*lines, str(self.about)])
 
+    def to_dict(self) -> dict[str, Any]:
+        """Findings, judgements and rules as data that JSON can hold; empty texts where nothing was judged."""
+        about = self.about
+        return {
+            "findings": json_rows(self.findings()),
+            "judgements": json_rows(self.to_frame()),
+            "about": " ".join(about.sentences),
+            "references": list(about.references),
+        }
+
     def template(self) -> str:
         """An empty file of judgements for these outcomes."""
         names = [row.outcome for row in self.rows]
@@ -217,18 +228,18 @@ def grade_table(
     rows = []
     for name, fit in fits.items():
         judged = stated[name]
-        said = "" if judged.assumed_risk is None else _absolute(name, fit, judged)
+        said = "" if judged.assumed_risk is None else _absolute(fit, judged)
         n, note = known.people(fit)
-        rows.append(Finding(name, fit, judged, known.facts(fit, risk_of_bias), n, note, said))
+        rows.append(Finding(judged.outcome, fit, judged, known.facts(fit, risk_of_bias), n, note, said))
     return GradeTable(tuple(rows))
 
 
-def _absolute(name: str, fit: known.Fit, judged: Judged) -> str:
+def _absolute(fit: known.Fit, judged: Judged) -> str:
     assert judged.assumed_risk is not None
     try:
         return known.absolute_text(fit, judged.assumed_risk, judged.assumed_risk_source)
     except DataError as error:
-        raise DataError(f"Outcome {name!r}: {error}") from None
+        raise DataError(f"Outcome {judged.outcome!r}: {error}") from None
 
 
 def outcomes(source: Any) -> dict[str, known.Fit]:
@@ -238,7 +249,7 @@ def outcomes(source: Any) -> dict[str, known.Fit]:
             return of_answers(Answers(source))
         source = source.trials
     if isinstance(source, pd.DataFrame):
-        return _of_table(source)
+        return of_table(source)
     if isinstance(source, PooledEffect | BoundedFit):
         source = {"outcome": source}
     if isinstance(source, Mapping) and source:
@@ -263,7 +274,8 @@ def of_answers(answers: Answers) -> dict[str, known.Fit]:
     return found
 
 
-def _of_table(effects: pd.DataFrame) -> dict[str, known.Fit]:
+def of_table(effects: pd.DataFrame, *, method: str = "REML", test: str = "knha") -> dict[str, known.Fit]:
+    """The outcomes of an effects table: one for each value of its column `outcome`, or one in all."""
     if not {"yi", "vi"} <= set(effects.columns):
         raise DataError(
             "A table of outcomes must have yi and vi, but its columns are "
@@ -274,7 +286,9 @@ def _of_table(effects: pd.DataFrame) -> dict[str, known.Fit]:
         parts = {name: effects.loc[effects["outcome"].astype(str) == name] for name in names}
     else:
         parts = {"outcome": effects}
-    return {name: random_effects(part, test="knha" if len(part) > 1 else "z") for name, part in parts.items()}
+    return {
+        name: random_effects(part, method=method, test=test if len(part) > 1 else "z") for name, part in parts.items()
+    }
 
 
 def _people(row: Finding) -> str:

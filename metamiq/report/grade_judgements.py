@@ -120,7 +120,7 @@ def read_judgements(path: str | PathLike[str], outcomes: Sequence[str]) -> dict[
         ``domain``, ``judgement``, ``reason``, where ``domain`` may also be ``design`` or ``assumed_risk`` (its reason
         is where the risk is from). A judgement that is empty has not been made.
     outcomes : sequence of str
-        Names of the outcomes that there are.
+        Names of the outcomes that there are. When there is one, the file may call it as it likes.
 
     Returns
     -------
@@ -137,6 +137,8 @@ def read_judgements(path: str | PathLike[str], outcomes: Sequence[str]) -> dict[
     is_csv = file.suffix.lower() in (".csv", ".tsv", ".txt")
     entries, faults = _from_csv(file) if is_csv else _from_toml(file)
     out = {name: Judged(name) for name in outcomes}
+    if len(outcomes) == len(entries) == 1 and entries[0][0]:  # there is no doubt, whatever it is called
+        out[outcomes[0]] = _judged(*entries.pop(), faults)
     for name, cells in entries:
         if name not in out:
             named = ", ".join(map(repr, outcomes))
