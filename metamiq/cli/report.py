@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from metamiq.cli.common import guarded, open_dataset, read_study_table, say, table_options
+from metamiq.cli.protocol import protocol_for, protocol_option
 
 if TYPE_CHECKING:
     from metamiq.report.document import Document
@@ -24,8 +25,9 @@ FORMATS = {"html": "report.html", "md": "report.md", "json": "report.json"}
 )
 @click.option("--format", "kind", type=click.Choice(list(FORMATS)), help="Default: by the ending of --out, else html.")
 @click.option("--measure", help="Effect-size measure of a study table, when it has no yi and vi.")
-@click.option("--method", default="REML", show_default=True, help="Estimator of tau2 for a study table.")
-@click.option("--test", default="knha", show_default=True, help="knha, z, t or adhoc, for a study table.")
+@click.option("--method", help="Estimator of tau2 for a study table. Default: the protocol's, or REML.")
+@click.option("--test", help="knha, z, t or adhoc, for a study table. Default: the protocol's, or knha.")
+@protocol_option
 @click.option("--groups", nargs=2, default=("group 1", "group 2"), help="Names of the two groups of a study table.")
 @table_options
 @guarded
@@ -34,8 +36,9 @@ def report(
     out: Path | None,
     kind: str | None,
     measure: str | None,
-    method: str,
-    test: str,
+    method: str | None,
+    test: str | None,
+    protocol: str | None,
     groups: tuple[str, str],
     sheet: str | None,
     columns: tuple[str, ...],
@@ -60,7 +63,7 @@ def report(
         kind = {"markdown": "md", "htm": "html"}.get(ending, ending if ending in FORMATS else "html")
     target = Path(FORMATS[kind]) if out is None else out
     given = (sheet, columns, where)
-    document = _document(source, given, measure, method, test, groups)
+    document = _document(source, given, measure, method, test, protocol, groups)
     text = page(document) if kind == "html" else markdown(document) if kind == "md" else json_text(document.data)
     if str(target) == "-":
         click.echo(text, nl=False)
@@ -73,8 +76,9 @@ def _document(
     source: str,
     given: tuple[str | None, tuple[str, ...], tuple[str, ...]],
     measure: str | None,
-    method: str,
-    test: str,
+    method: str | None,
+    test: str | None,
+    protocol: str | None,
     groups: tuple[str, str],
 ) -> Document:
     from metamiq.pooling.models import random_effects
@@ -83,15 +87,18 @@ def _document(
 
     path = Path(source)
     if path.is_file():
-        table, name = read_study_table(path, *given), path.stem
+        table, name, home = read_study_table(path, *given), path.stem, path.parent
     else:
         if any(given):
             raise ValueError("--sheet, --column and --where are for a study table in a file, not for a dataset.")
         ds = open_dataset(source)
         if not ds.results.empty:
-            return first_question.document(*assemble(ds, say))
-        table, name = ds.trials, ds.name
-    from metamiq.cli.study_tables import with_effects
+            return first_question.document(*assemble(ds, say, protocol=protocol_for(protocol, ds.path)))
+        table, name, home = ds.trials, ds.name, ds.path
+    from metamiq.cli.study_tables import settings_of, with_effects
 
-    effects = with_effects(table, measure)
-    return study_report.document(random_effects(effects, method=method, test=test), name, groups)
+    plan = protocol_for(protocol, home)
+    use = settings_of(plan, table, measure=measure, method=method, test=test)
+    effects = with_effects(table, use.measure, use.vtype)
+    fit = random_effects(effects, method=use.method, test=use.test, level=use.level, pi_method=use.pi_method)
+    return study_report.document(fit, name, groups, plan, use.vtype)

@@ -62,7 +62,7 @@ class Compliance:
     protocol : Protocol
         The plan.
     table : DataFrame
-        ``key analysis planned why``: one row per analysis of the output.
+        ``key analysis planned carried_out why``: one row per analysis of the output.
     not_done : DataFrame
         ``analysis why``: what was planned and is not in the output.
     """
@@ -80,6 +80,10 @@ class Compliance:
         """Why an analysis has its label; empty where the label says all."""
         found = self.table.loc[self.table["key"] == key, "why"]
         return str(found.iloc[0]) if len(found) else ""
+
+    def carried_out(self, key: str) -> bool:
+        """Whether an analysis could be done."""
+        return bool(self.table.loc[self.table["key"] == key, "carried_out"].any())
 
     def name(self, key: str) -> str:
         """What a reader calls an analysis, at the head of a sentence; empty for what is none."""
@@ -140,8 +144,8 @@ def comply(protocol: Protocol, analyses: Iterable[Analysis], table: pd.DataFrame
     for analysis in analyses:
         answers = [_ask(protocol, ask, table) for ask in analysis.asks]
         found = next((a for a in answers if a.is_planned), answers[0])
-        why = f"Not carried out: {analysis.failed}" if analysis.failed else found.why
-        rows.append({"key": analysis.key, "analysis": analysis.name, "planned": found.label, "why": why})
+        why = f"Not carried out: {analysis.failed.rstrip('.')}." if analysis.failed else found.why
+        rows.append((analysis.key, analysis.name, found.label, not analysis.failed, why))
         for ask, answer in zip(analysis.asks, answers, strict=True):
             for item in ({ask.item, (*ask.item[:2], "")}) & set(due):
                 if not answer.is_planned:
@@ -153,7 +157,7 @@ def comply(protocol: Protocol, analyses: Iterable[Analysis], table: pd.DataFrame
                     del due[item]
     return Compliance(
         protocol,
-        pd.DataFrame(rows, columns=["key", "analysis", "planned", "why"]),
+        pd.DataFrame(rows, columns=["key", "analysis", "planned", "carried_out", "why"]),
         pd.DataFrame(list(due.values()), columns=["analysis", "why"]),
     )
 

@@ -13,6 +13,7 @@ from metamiq.report.choices import ChoicesFound
 from metamiq.report.document import Block, Section, Text, grid
 
 if TYPE_CHECKING:
+    from metamiq.pooling.records import PooledEffect
     from metamiq.protocol.compliance import Compliance
     from metamiq.protocol.record import Protocol
     from metamiq.sensitivity.small_study_overview import SmallStudyEffects
@@ -53,6 +54,33 @@ def first_question(
         few = f"there are fewer than {LEAST_POINTS} effect sizes"
         done += [(name, few) for name in protocol.analyses.sensitivity if name in SMALL_STUDY]
     return first_question_compliance(protocol, answers, done)
+
+
+def study_report(
+    protocol: Protocol,
+    fit: PooledEffect,
+    vtype: str | None,
+    tables: Mapping[str, pd.DataFrame],
+    panel: object,
+    small: SmallStudyEffects,
+) -> Compliance:
+    """Label what the report on a study table holds."""
+    from metamiq.protocol.study import study_compliance
+
+    why = {"leave_one_out": "it needs more studies than one", "cumulative": "years of publication are not known"}
+    done = [(name, "" if name in tables else reason) for name, reason in why.items()]
+    done += [("subsets", _reason(panel)), *small_study_done(small)]
+    return study_compliance(protocol, fit, vtype=vtype, done=done)
+
+
+def label_tables(tables: Mapping[str, pd.DataFrame], planned: Compliance | None) -> dict[str, pd.DataFrame]:
+    """Tables of refits that have the name of their analysis, each with a column `planned`."""
+    if planned is None:
+        return dict(tables)
+    return {
+        name: with_labels(table, [name] * len(table), planned) if planned.label(name) else table
+        for name, table in tables.items()
+    }
 
 
 def small_study_done(small: SmallStudyEffects) -> list[tuple[str, str]]:
@@ -110,7 +138,7 @@ def mark(sections: Iterable[Section], planned: Compliance | None) -> list[Sectio
         else:
             if section.key == "methods":
                 out.append(Section("protocol", "Planned and not planned", _protocol(planned)))
-            shown = [key for key in SECTIONS.get(section.key, ()) if planned.label(key)]
+            shown = [key for key in SECTIONS.get(section.key, ()) if planned.carried_out(key)]
             blocks = (*(Text(f"{planned.name(key)}: {planned.label(key)}.") for key in shown), *blocks)
         out.append(Section(section.key, section.heading, blocks))
     return out

@@ -11,6 +11,7 @@ import pandas as pd
 from metamiq import plots
 from metamiq.errors import DataError
 from metamiq.pooling.records import PooledEffect
+from metamiq.protocol.compliance import as_dict
 from metamiq.question import CannotFit
 from metamiq.report import derivations, glossary, what_if
 from metamiq.report.content import json_value
@@ -28,6 +29,7 @@ from metamiq.report.document import (
     Text,
     grid,
 )
+from metamiq.report.planned import label_small_study, label_tables, mark, study_report, with_sentence
 from metamiq.report.small_study import small_study_blocks, small_study_data, small_study_table
 from metamiq.report.versions import versions
 from metamiq.report.writing import csv_text, json_text
@@ -39,6 +41,8 @@ from metamiq.wording import fixed, p_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from metamiq.protocol.record import Protocol
+
 _FUNNEL = (
     "Effects against their standard errors. Grey regions say how significant an effect there is: gaps where results "
     "are not significant suggest missing ones. Not to be read with fewer than 10 studies, or where standard errors are "
@@ -47,7 +51,13 @@ _FUNNEL = (
 _RATIOS = {"OR": "odds ratio", "RR": "risk ratio", "ROM": "ratio of means", "PETO": "odds ratio", "IRR": "rate ratio"}
 
 
-def document(fit: PooledEffect, name: str, groups: tuple[str, str] = ("group 1", "group 2")) -> Document:
+def document(
+    fit: PooledEffect,
+    name: str,
+    groups: tuple[str, str] = ("group 1", "group 2"),
+    protocol: Protocol | None = None,
+    vtype: str | None = None,
+) -> Document:
     """Put together the report on a pooled study table.
 
     Parameters
@@ -58,26 +68,34 @@ def document(fit: PooledEffect, name: str, groups: tuple[str, str] = ("group 1",
         What the table is called.
     groups : tuple of str
         Names of group 1 and group 2; a positive effect means more in group 1.
+    protocol : Protocol, optional
+        By which every analysis is labelled planned or not planned.
+    vtype : str, optional
+        Variance formula of the effect sizes, where it was not the measure's own; for the labels.
     """
     measure = fit.measure
-    small = small_study_effects(fit)
-    tables = _tables(fit)
+    found = small_study_effects(fit)
+    unlabelled = _tables(fit)
+    panel = what_if.study_table(fit, groups, "g" if measure == "SMD" else "mean")
+    planned = None if protocol is None else study_report(protocol, fit, vtype, unlabelled, panel, found)
+    small, tables = label_small_study(found, planned), label_tables(unlabelled, planned)
     figures = _figures(fit, groups)
     explained = derivations.study_table(fit, measure)
     known = {item.key for item in explained}
-    panel = what_if.study_table(fit, groups, "g" if measure == "SMD" else "mean")
     answer, methods = _answer(fit, name), _methods(fit)
     data = {
         "title": _title(name),
         "answer": answer,
         "pooled": {str(k): json_value(v) for k, v in fit.to_frame().iloc[0].to_dict().items()}
-        | {c: json_value(getattr(fit, c)) for c in ("k", "n_studies", "tau2", "I2", "method", "test", "level")},
+        | {c: json_value(getattr(fit, c)) for c in ("k", "n_studies", "tau2", "I2", "method", "test", "level")}
+        | ({} if planned is None else {"planned": planned.label("pooled")}),
         "measure": measure,
         "tables": {
             key: [{str(k): json_value(v) for k, v in row.items()} for row in table.to_dict(orient="records")]
             for key, table in tables.items()
         },
         "small_study": small_study_data(small),
+        "protocol": as_dict(planned),
         "methods": methods,
         "glossary": glossary.GENERAL,
         "versions": versions(),
@@ -112,7 +130,8 @@ def document(fit: PooledEffect, name: str, groups: tuple[str, str] = ("group 1",
             (Downloads({"results.json": json_text(data), **{f"{k}.csv": csv_text(t) for k, t in files.items()}}),),
         ),
     ]
-    return Document(_title(name), tuple(answer), (("pooled", "the mean"),), tuple(sections), data)
+    said, marked = with_sentence(answer, planned), mark(sections, planned)
+    return Document(_title(name), tuple(said), (("pooled", "the mean"),), tuple(marked), data)
 
 
 def _title(name: str) -> str:
