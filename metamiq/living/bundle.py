@@ -23,6 +23,9 @@ from metamiq.datasets import Dataset, datapackage, read_dataset
 from metamiq.errors import DataError
 from metamiq.living.difference import QUANTITIES
 from metamiq.living.folders import files_of
+from metamiq.protocol.first_question import first_question_compliance
+from metamiq.protocol.reading import protocol_beside
+from metamiq.protocol.record import NO_PROTOCOL
 from metamiq.question import Answers, CannotFit
 from metamiq.verdicts import audit
 
@@ -32,8 +35,9 @@ _NAME = re.compile(r"(?:(?:data|figures)/)?[A-Za-z0-9_][A-Za-z0-9_. -]*")
 _SUMS = "SHA256SUMS"
 _README = """{title}
 
-data/            the tables, and datapackage.json, which explains every column
-results.json     the pooled answer, the effect or bound of each trial, the verdicts; every number with all its digits
+data/            the tables, datapackage.json, which explains every column, and protocol.toml where there is one
+results.json     the pooled answer, the effect or bound of each trial, the verdicts; every number with all its digits;
+                 with a protocol which analyses were planned
 settings.json    how they were computed, and with which versions
 figures/         the forest plot
 SHA256SUMS       checksum of every file (sha256sum -c SHA256SUMS)
@@ -109,7 +113,9 @@ def bundle(ds: Dataset) -> bytes:
     files: dict[str, bytes] = {f"data/{file.name}": file.read_bytes() for file in files_of(ds.path)}
     files["README.txt"] = _README.format(title=package.get("title", ds.name)).encode("utf-8")
     files["LICENSE.txt"] = _licence(package).encode("utf-8")
-    files["settings.json"] = _json({**_settings(), "dataset": ds.name})
+    protocol = protocol_beside(ds.path)
+    note = NO_PROTOCOL if protocol is None else protocol.note
+    files["settings.json"] = _json({**_settings(), "dataset": ds.name, "protocol": note})
     files["results.json"] = _json(_results(answers))
     if not isinstance(answers.pooled, CannotFit):
         figure = plots.forest(answers.pooled, groups=("MI + CBT", "CBT")).figure.figure
@@ -189,7 +195,13 @@ def _results(answers: Answers) -> dict[str, Any]:
         for row, weight in zip(answers.effects.to_dict(orient="records"), weights, strict=True)
     }
     verdicts = {} if answers.ds.claims.empty else audit(answers).table.set_index("claim_id")["verdict"].to_dict()
-    return {"pooled": pooled, "trials": trials, "verdicts": verdicts}
+    results = {"pooled": pooled, "trials": trials, "verdicts": verdicts}
+    protocol = protocol_beside(answers.ds.path)
+    if protocol is not None:
+        done = [] if answers.ds.claims.empty else [("audit", "")]
+        table = first_question_compliance(protocol, answers, done).table
+        results["planned"] = dict(zip(table["analysis"], table["planned"], strict=True))
+    return results
 
 
 def _json(value: Any) -> bytes:

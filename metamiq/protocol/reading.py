@@ -15,6 +15,7 @@ from metamiq.datasets.faults import Fault, FaultyDataError, quoted
 from metamiq.protocol.models import Part, ProtocolFile
 from metamiq.protocol.record import Protocol, Stage
 from metamiq.protocol.toml_value import toml_value
+from metamiq.protocol.vocabulary import NAME
 
 LARGEST_FILE = 1_000_000
 _START = "`metamiq protocol` prints a template."
@@ -71,6 +72,12 @@ def read_protocol(path: str | PathLike[str]) -> Protocol:
         raise FaultyDataError(faults)
     assert whole is not None
     return Protocol(name, whole, tuple(stages))
+
+
+def protocol_beside(folder: Path) -> Protocol | None:
+    """The protocol that lies beside the data; None where there is none. A symbolic link is not taken."""
+    file = folder / NAME
+    return read_protocol(file) if file.exists() and not file.is_symlink() else None
 
 
 def _load(file: Path, name: str) -> dict[str, Any]:
