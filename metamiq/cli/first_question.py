@@ -37,10 +37,11 @@ def reproduce(out: Path, dataset: str, protocol: str | None, as_json: bool) -> i
     with SecondProcess() as second:
         from metamiq.report import content, terminal
         from metamiq.report.reproduce import reproduce as run
+        from metamiq.report.review import find_review
         from metamiq.report.writing import json_text
 
         ds = open_dataset(dataset)
-        done = run(ds, out, say, second, protocol_for(protocol, ds.path))
+        done = run(ds, out, say, second, protocol_for(protocol, ds.path), find_review(ds.path))
     if as_json:
         click.echo(json_text(content.results(done.answers, done.audit, done.tables, done.planned)), nl=False)
     else:

@@ -13,6 +13,7 @@ from metamiq.cli.protocol import protocol_for, protocol_option
 if TYPE_CHECKING:
     from metamiq.report.document import Document
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
 FORMATS = {"html": "report.html", "md": "report.md", "json": "report.json"}
 
 
@@ -29,6 +30,9 @@ FORMATS = {"html": "report.html", "md": "report.md", "json": "report.json"}
 @click.option("--test", help="knha, z, t or adhoc, for a study table. Default: the protocol's, or knha.")
 @protocol_option
 @click.option("--groups", nargs=2, default=("group 1", "group 2"), help="Names of the two groups of a study table.")
+@click.option("--flow", type=_FILE, help="Counts of the PRISMA flow diagram (CSV). Default: flow.csv beside the data.")
+@click.option("--rob", type=_FILE, help="Risk-of-bias judgements (CSV). Default: risk_of_bias.csv beside the data.")
+@click.option("--grade", type=_FILE, help="Judgements on certainty (TOML, CSV). Default: grade.toml beside the data.")
 @table_options
 @guarded
 def report(
@@ -40,6 +44,9 @@ def report(
     test: str | None,
     protocol: str | None,
     groups: tuple[str, str],
+    flow: Path | None,
+    rob: Path | None,
+    grade: Path | None,
     sheet: str | None,
     columns: tuple[str, ...],
     where: tuple[str, ...],
@@ -52,7 +59,7 @@ def report(
       metamiq report trials.csv --measure SMD --groups treated control
 
     DATASET is a bundled dataset's name or a folder, FILE a study table (CSV or .xlsx). The page needs no network and no
-    other file.
+    other file. A review's flow of studies, risk of bias and certainty of evidence are shown when there is a file.
     """
     from metamiq.report.markdown import markdown
     from metamiq.report.page import page
@@ -63,7 +70,7 @@ def report(
         kind = {"markdown": "md", "htm": "html"}.get(ending, ending if ending in FORMATS else "html")
     target = Path(FORMATS[kind]) if out is None else out
     given = (sheet, columns, where)
-    document = _document(source, given, measure, method, test, protocol, groups)
+    document = _document(source, given, measure, method, test, protocol, groups, (flow, rob, grade))
     text = page(document) if kind == "html" else markdown(document) if kind == "md" else json_text(document.data)
     if str(target) == "-":
         click.echo(text, nl=False)
@@ -80,11 +87,14 @@ def _document(
     test: str | None,
     protocol: str | None,
     groups: tuple[str, str],
+    review: tuple[Path | None, Path | None, Path | None],
 ) -> Document:
     from metamiq.pooling.models import random_effects
     from metamiq.report import first_question, study_report
     from metamiq.report.reproduce import assemble
+    from metamiq.report.review import find_review
 
+    flow, rob, grade = review
     path = Path(source)
     if path.is_file():
         table, name, home = read_study_table(path, *given), path.stem, path.parent
@@ -93,7 +103,9 @@ def _document(
             raise ValueError("--sheet, --column and --where are for a study table in a file, not for a dataset.")
         ds = open_dataset(source)
         if not ds.results.empty:
-            return first_question.document(*assemble(ds, say, protocol=protocol_for(protocol, ds.path)))
+            found = find_review(ds.path, flow=flow, risk_of_bias=rob, grade=grade)
+            plan = protocol_for(protocol, ds.path)
+            return first_question.document(*assemble(ds, say, protocol=plan, review=found))
         table, name, home = ds.trials, ds.name, ds.path
     from metamiq.cli.study_tables import settings_of, with_effects
 
@@ -101,4 +113,5 @@ def _document(
     use = settings_of(plan, table, measure=measure, method=method, test=test)
     effects = with_effects(table, use.measure, use.vtype)
     fit = random_effects(effects, method=use.method, test=use.test, level=use.level, pi_method=use.pi_method)
-    return study_report.document(fit, name, groups, plan, use.vtype)
+    found = find_review(home, flow=flow, risk_of_bias=rob, grade=grade)
+    return study_report.document(fit, name, groups, plan, use.vtype, found)

@@ -10,6 +10,7 @@ from metamiq.errors import DataError
 from metamiq.question import Answers, CannotFit
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 
@@ -29,8 +30,11 @@ def published_mean(answers: Answers) -> tuple[float, str] | None:
     return value, f"published {row.iloc[0]}"
 
 
-def first_question(answers: Answers) -> dict[str, str]:
-    """Name of each figure and its SVG element; a figure whose analysis cannot be done is not there."""
+def first_question(answers: Answers, risk_of_bias: pd.DataFrame | None = None) -> dict[str, str]:
+    """Name of each figure and its SVG element; a figure whose analysis cannot be done is not there.
+
+    Risk-of-bias judgements, from `read_risk_of_bias`, are shown beside the forest plot.
+    """
     out: dict[str, str] = {}
 
     def add(name: str, draw: Callable[[], Axes]) -> None:
@@ -45,7 +49,7 @@ def first_question(answers: Answers) -> dict[str, str]:
     pooled, disorder, dose, era = answers.pooled, answers.disorder, answers.dose, answers.era
     published = published_mean(answers)
     if not isinstance(pooled, CannotFit):
-        add("forest", lambda: plots.forest(pooled, reference=published, groups=ARMS))
+        add("forest", lambda: plots.forest(pooled, reference=published, groups=ARMS, risk_of_bias=risk_of_bias))
         add("leave_one_out", lambda: plots.leave_one_out(pooled, reference=published, groups=ARMS))
         add("cumulative", lambda: plots.cumulative(pooled, reference=published, groups=ARMS))
         add("albatross", lambda: plots.albatross(pooled, groups=ARMS))

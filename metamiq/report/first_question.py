@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from metamiq.question import Answers, CannotFit
-from metamiq.report import content, derivations, glossary, what_if
+from metamiq.report import content, derivations, glossary, methods, what_if
 from metamiq.report.choices import ChoicesFound
 from metamiq.report.document import (
     Block,
@@ -28,6 +28,7 @@ from metamiq.report.document import (
     grid,
 )
 from metamiq.report.planned import LEAST_POINTS, label_small_study, mark, with_sentence
+from metamiq.report.review import ReviewParts
 from metamiq.report.versions import versions
 from metamiq.report.writing import csv_text, json_text
 from metamiq.verdicts import Audit
@@ -36,16 +37,6 @@ from metamiq.wording import count, fixed
 if TYPE_CHECKING:
     from metamiq.protocol.compliance import Compliance
     from metamiq.sensitivity.small_study_overview import SmallStudyEffects
-
-METHODS = (
-    "Hedges g with the exact small-sample correction; positive favours MI + CBT. One symptom result per trial at the "
-    "end of CBT, clinician-rated where both exist. Trials that report only a verdict enter as bounds on g: a two-sided "
-    "5% t test with these arm sizes says g beyond, or within, a threshold.",
-    "Points and bounds are pooled by maximum likelihood in a normal random-effects model, with profile-likelihood "
-    "intervals and likelihood-ratio tests (after Hedges & Olkin 1980 and Bushman & Wang 1996). With few trials such "
-    "intervals are somewhat too narrow. Moderators are tested one at a time under one common tau2.",
-    "Dropout is pooled by Mantel-Haenszel and, for comparison, by random effects (REML, normal intervals).",
-)
 
 
 def document(
@@ -57,6 +48,7 @@ def document(
     choices: ChoicesFound | CannotFit | None = None,
     planned: Compliance | None = None,
     small: SmallStudyEffects | None = None,
+    review: ReviewParts = ReviewParts(),  # noqa: B008  frozen, and empty
 ) -> Document:
     """Put together what was computed.
 
@@ -76,13 +68,16 @@ def document(
         From `planned.first_question`; without it the report says that there is no protocol.
     small : SmallStudyEffects, optional
         From `small_study_of`; computed here when it is not given.
+    review : ReviewParts, optional
+        From `review.review_parts`: study characteristics, and what else a review reports.
     """
     explained = derivations.first_question(answers, audit)
     known = {item.key for item in explained}
+    paragraphs = methods.first_question(answers)
     looked = _small_study(answers, figures, small_study_of(answers) if small is None else small, planned)
     data = content.results(answers, audit, tables, planned) | {
         "small_study": [b.text if isinstance(b, Text) else b.caption for b in looked if isinstance(b, Text | Figure)],
-        "methods": list(METHODS),
+        **methods.data(paragraphs),
         "glossary": glossary.first_question(),
         "versions": versions(),
         "derivations": {item.key: {"title": item.title, "text": item.text} for item in explained},
@@ -90,8 +85,10 @@ def document(
     sections = [
         Section("forest", "Forest plot", _drawn(figures, ("forest", _FOREST))),
         Section("verdicts", "Does the published answer hold?", _verdicts(tables)),
+        *review.findings,
         *_what_if(panel),
         Section("trials", "Trials and sources", _trials(tables, known)),
+        *review.studies,
         Section("moderators", "Moderators", _moderators(tables, figures)),
         Section("dropout", "Dropout", _dropout(tables, figures)),
         Section("sensitivity", "How far each choice moves it", _sensitivity(tables, figures)),
@@ -100,7 +97,7 @@ def document(
         Section("missing", "What is missing, and where to find it", _missing(tables)),
         Section("derivations", "How each number came about", (Text(_OPEN), Explanations(explained))),
         Section("calculator", "Calculator", (Text(_CALCULATOR), Calculator())),
-        Section("methods", "Methods", (*(Text(m) for m in METHODS), Text(_made(answers), soft=True))),
+        Section("methods", "Methods", methods.blocks(paragraphs, _made(answers))),
         Section("words", "Words", (Terms(glossary.first_question()),)),
         Section("downloads", "Data and results", _downloads(tables, data)),
     ]

@@ -16,6 +16,7 @@ from metamiq.report.figures import first_question, published_mean
 from metamiq.report.first_question import document, small_study_of
 from metamiq.report.markdown import markdown
 from metamiq.report.page import page
+from metamiq.report.review import NOTHING, Review, ReviewParts, outcomes_of, review_parts
 from metamiq.report.second_process import SecondProcess
 from metamiq.report.writing import csv_text, json_text, refuse_a_file, write_folder
 from metamiq.verdicts import Audit, audit
@@ -49,6 +50,7 @@ class Parts(NamedTuple):
     choices: ChoicesFound | CannotFit
     planned: Compliance | None = None
     small: SmallStudyEffects | None = None
+    review: ReviewParts = ReviewParts()
 
 
 def assemble(
@@ -56,6 +58,7 @@ def assemble(
     progress: Callable[[str], None] = lambda message: None,
     second: SecondProcess | None = None,
     protocol: Protocol | None = None,
+    review: Review = NOTHING,
 ) -> Parts:
     """Pool, test, audit, draw, and compute what other choices would give; say what of it was planned."""
     progress("reading the evidence and pooling")
@@ -68,7 +71,9 @@ def assemble(
     verdicts = audit(answers)
     tables = content.tables(answers, verdicts)
     progress("drawing")
-    figures = first_question(answers)
+    figures = first_question(answers, review.beside(answers.effects))
+    shown = review_parts(ds, lambda: outcomes_of(answers), review)
+    figures |= shown.figures
     progress("running all choices at once")
     choices = choices_of(ds, printed)
     progress("computing what every choice of trials would give")
@@ -76,12 +81,12 @@ def assemble(
     if not isinstance(choices, CannotFit):
         figures["choices"] = choices.svg
         tables |= {"choices": choices.moves, "options": choices.options}
-    if protocol is None:
-        return Parts(answers, verdicts, tables, figures, panel, choices)
-    small = small_study_of(answers)
-    found = planned.first_question(protocol, answers, tables, panel, choices, small)
-    tables = planned.label_first_question(tables, found)
-    return Parts(answers, verdicts, tables, figures, panel, choices, found, small)
+    small, found = None, None
+    if protocol is not None:
+        small = small_study_of(answers)
+        found = planned.first_question(protocol, answers, tables, panel, choices, small)
+        tables = planned.label_first_question(tables, found)
+    return Parts(answers, verdicts, {**tables, **shown.tables}, figures, panel, choices, found, small, shown)
 
 
 def reproduce(
@@ -90,6 +95,7 @@ def reproduce(
     progress: Callable[[str], None] = lambda message: None,
     second: SecondProcess | None = None,
     protocol: Protocol | None = None,
+    review: Review = NOTHING,
 ) -> Reproduction:
     """Pool, test, audit, draw and report one dataset of trials of MI added to CBT.
 
@@ -106,6 +112,8 @@ def reproduce(
         Computes what every choice of trials would give, while this process tests and draws. The numbers are the same.
     protocol : Protocol, optional
         By which every analysis is labelled planned or not planned.
+    review : Review, optional
+        Flow of studies, risk of bias, certainty of the evidence; see `review.find_review`.
 
     Raises
     ------
@@ -113,7 +121,7 @@ def reproduce(
         If nothing can be pooled or the folder cannot be written.
     """
     refuse_a_file(folder)  # before the work, not after it
-    parts = assemble(ds, progress, second, protocol)
+    parts = assemble(ds, progress, second, protocol, review)
     progress("writing the report")
     whole = document(*parts)
     files: dict[str, str | bytes] = {

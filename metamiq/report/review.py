@@ -23,6 +23,8 @@ from metamiq.report.document import Block, Figure, Section, Text, grid
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from metamiq.pooling.records import PooledEffect
+    from metamiq.question import Answers
     from metamiq.report.grade import GradeTable
     from metamiq.report.grade_facts import Fit
 
@@ -134,6 +136,23 @@ def review_parts(
         tables |= {"summary_of_findings": judged.findings(), "grade": judged.to_frame()}
         findings.append(_certainty(judged))
     return ReviewParts(tables, figures, tuple(findings), tuple(studies))
+
+
+def outcomes_of(answers: Answers) -> Mapping[str, Fit]:
+    """The outcomes of the first question, for `review_parts`."""
+    from metamiq.report.grade import of_answers
+
+    return of_answers(answers)
+
+
+def outcomes_of_table(fit: PooledEffect) -> Mapping[str, Fit]:
+    """The outcomes of a study table: one, or each that its column `outcome` names, pooled as the whole was."""
+    from metamiq.report.grade import of_table
+
+    effects = fit.effects
+    if "outcome" in effects and effects["outcome"].nunique() > 1:
+        return of_table(effects, method=fit.method, test=fit.test)
+    return {"outcome": fit}
 
 
 def _drawn(draw: Callable[[], Axes]) -> str:

@@ -10,10 +10,11 @@ import pandas as pd
 
 from metamiq import plots
 from metamiq.errors import DataError
+from metamiq.explaining.methods import methods_paragraph
 from metamiq.pooling.records import PooledEffect
 from metamiq.protocol.compliance import as_dict
 from metamiq.question import CannotFit
-from metamiq.report import derivations, glossary, what_if
+from metamiq.report import derivations, glossary, methods, what_if
 from metamiq.report.content import json_value
 from metamiq.report.document import (
     Block,
@@ -30,6 +31,7 @@ from metamiq.report.document import (
     grid,
 )
 from metamiq.report.planned import label_small_study, label_tables, mark, study_report, with_sentence
+from metamiq.report.review import NOTHING, Review, outcomes_of_table, review_parts
 from metamiq.report.small_study import small_study_blocks, small_study_data, small_study_table
 from metamiq.report.versions import versions
 from metamiq.report.writing import csv_text, json_text
@@ -57,6 +59,7 @@ def document(
     groups: tuple[str, str] = ("group 1", "group 2"),
     protocol: Protocol | None = None,
     vtype: str | None = None,
+    review: Review = NOTHING,
 ) -> Document:
     """Put together the report on a pooled study table.
 
@@ -72,6 +75,8 @@ def document(
         By which every analysis is labelled planned or not planned.
     vtype : str, optional
         Variance formula of the effect sizes, where it was not the measure's own; for the labels.
+    review : Review, optional
+        Flow of studies, risk of bias, certainty of the evidence; see `review.find_review`.
     """
     measure = fit.measure
     found = small_study_effects(fit)
@@ -79,10 +84,12 @@ def document(
     panel = what_if.study_table(fit, groups, "g" if measure == "SMD" else "mean")
     planned = None if protocol is None else study_report(protocol, fit, vtype, unlabelled, panel, found)
     small, tables = label_small_study(found, planned), label_tables(unlabelled, planned)
-    figures = _figures(fit, groups)
+    shown = review_parts(fit.effects, lambda: outcomes_of_table(fit), review)
+    tables |= shown.tables
+    figures = _figures(fit, groups, review.beside(fit.effects))
     explained = derivations.study_table(fit, measure)
     known = {item.key for item in explained}
-    answer, methods = _answer(fit, name), _methods(fit)
+    answer, paragraphs = _answer(fit, name), [methods_paragraph(fit)]
     data = {
         "title": _title(name),
         "answer": answer,
@@ -96,7 +103,7 @@ def document(
         },
         "small_study": small_study_data(small),
         "protocol": as_dict(planned),
-        "methods": methods,
+        **methods.data(paragraphs),
         "glossary": glossary.GENERAL,
         "versions": versions(),
         "derivations": {item.key: {"title": item.title, "text": item.text} for item in explained},
@@ -108,8 +115,10 @@ def document(
         asked = (Panel(panel.payload(), what_if.describe(panel)),)
     sections = [
         Section("forest", "Forest plot", _drawn(figures, ("forest", "Effect sizes, their mean and its intervals."))),
+        *shown.findings,
         Section("what-if", "What if", asked),
         Section("studies", "Studies", (_studies(tables["effects"], known),)),
+        *shown.studies,
         Section("sensitivity", "How far each study moves it", _sensitivity(tables, figures)),
         Section(
             "small-study",
@@ -121,7 +130,7 @@ def document(
         Section(
             "methods",
             "Methods",
-            (*(Text(m) for m in methods), Text(", ".join(f"{n} {v}" for n, v in versions().items()), soft=True)),
+            methods.blocks(paragraphs, ", ".join(f"{n} {v}" for n, v in versions().items())),
         ),
         Section("words", "Words", (Terms(glossary.GENERAL),)),
         Section(
@@ -156,20 +165,6 @@ def _answer(fit: PooledEffect, name: str) -> list[str]:
     return [first, second, f"Measure: {fit.measure or 'as in yi'}. Estimator {fit.method}, test {fit.test}."]
 
 
-def _methods(fit: PooledEffect) -> list[str]:
-    tests = {
-        "knha": "Knapp-Hartung intervals",
-        "z": "normal intervals",
-        "t": "t intervals",
-        "adhoc": "Knapp-Hartung intervals, never narrower than normal ones",
-    }
-    return [
-        f"Effect sizes ({fit.measure or 'as given in yi and vi'}) were pooled in a random-effects model, tau2 by "
-        f"{fit.method}, with {tests[fit.test]} at {100 * fit.level:g}%. A prediction interval says where the effect of "
-        "a new study would lie."
-    ]
-
-
 def _tables(fit: PooledEffect) -> dict[str, pd.DataFrame]:
     effects = pd.DataFrame(fit.effects).reset_index(drop=True)
     half = float(critical_value(fit.level)) * np.sqrt(fit.source.vi)
@@ -190,7 +185,7 @@ def _tables(fit: PooledEffect) -> dict[str, pd.DataFrame]:
     return out
 
 
-def _figures(fit: PooledEffect, groups: tuple[str, str]) -> dict[str, str]:
+def _figures(fit: PooledEffect, groups: tuple[str, str], risk_of_bias: pd.DataFrame | None) -> dict[str, str]:
     out: dict[str, str] = {}
 
     def add(name: str, draw: Callable[[], Axes]) -> None:
@@ -202,7 +197,7 @@ def _figures(fit: PooledEffect, groups: tuple[str, str]) -> dict[str, str]:
         out[name] = plots.svg_text(figure)
         plots.release(figure)
 
-    add("forest", lambda: plots.forest(fit, groups=groups))
+    add("forest", lambda: plots.forest(fit, groups=groups, risk_of_bias=risk_of_bias))
     if fit.k > 1:
         add("leave_one_out", lambda: plots.leave_one_out(fit, groups=groups))
         add("funnel", lambda: plots.funnel(fit))
