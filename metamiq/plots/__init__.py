@@ -2,7 +2,7 @@
 
 from metamiq.plots.alt_text import alt_text
 from metamiq.plots.bubble import bubble, bubble_line, bubble_rows
-from metamiq.plots.curves import drapery, drapery_rows, profile_likelihood, profile_rows
+from metamiq.plots.curves import drapery, drapery_rows
 from metamiq.plots.diagnostic import baujat, baujat_rows, labbe, labbe_rows, normal_quantile, quantile_rows
 from metamiq.plots.effect_table import effect_table
 from metamiq.plots.evidence import albatross, albatross_rows, orchard, orchard_rows
@@ -13,6 +13,7 @@ from metamiq.plots.funnel import funnel, radial, radial_rows
 from metamiq.plots.group_means import group_means, group_rows
 from metamiq.plots.legibility import text_boxes, text_faults
 from metamiq.plots.panels import gosh, influence, specification_curve
+from metamiq.plots.profile import profile_likelihood, profile_rows
 from metamiq.plots.rob_summary import rob_summary, rob_summary_rows
 from metamiq.plots.row_drawing import draw_rows
 from metamiq.plots.saving import release, save_png, save_svg, svg_text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from metamiq.plots.forest_rows import COMMON, Fit, count_text
+from metamiq.plots.models import is_multilevel, is_posterior
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import number, p_text, plural
 from metamiq.pooling.bounded_fit import BoundedFit
@@ -37,8 +38,17 @@ def alt_text(fit: Fit, kind: str = "Forest plot", level: float | None = None) ->
     if isinstance(fit, MetaRegression) or (isinstance(fit, BoundedFit) and fit.design is not None):
         tests = [f"{term}: {p_text(float(row['p_value']))}" for term, row in fit.term_tests.iterrows()]
         return f"{start} Moderators: {'; '.join(tests)}; residual tau2 {number(fit.tau2, 3)}."
+    if is_multilevel(fit) and fit.design is not None:
+        return f"{start} Moderators: {fit.design.formula}: {p_text(fit.QM_p)}; residual variance {number(fit.tau2, 3)}."
     level = fit.level if level is None else level
     ci = fit.ci(level)
+    if is_posterior(fit):
+        pi = fit.pi(level)
+        return (
+            f"{start} Posterior mean {scale.short} {scale.text(fit.estimate)} ({100 * level:g}% credible interval "
+            f"{scale.text(ci.low)} to {scale.text(ci.high)}), probability above no effect {fit.probability():.3f}; "
+            f"prediction interval {scale.text(pi.low)} to {scale.text(pi.high)}."
+        )
     text = f"{start} Mean {scale.short} {_estimate(fit.measure, fit.estimate, ci.low, ci.high, level)}, "
     text += p_text(fit.p_value)
     if fit.method not in COMMON:

@@ -1,4 +1,4 @@
-"""Curves of what the data say about one number: profile likelihood, and the p-value of every value of the mean."""
+"""The p-value of every value of the mean, of each row, and of a new study's effect."""
 
 from __future__ import annotations
 
@@ -7,113 +7,17 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from scipy import optimize, special
 
-from metamiq.errors import DataError
 from metamiq.plots import canvas, style
 from metamiq.plots.alt_text import alt_text
-from metamiq.plots.effect_table import effect_table
+from metamiq.plots.effect_table import drawn_from_fit, effect_table, one_mean
 from metamiq.plots.footer import footer_lines
-from metamiq.plots.funnel import one_mean
 from metamiq.plots.scale import Scale
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.wls import Array
 from metamiq.tails import two_sided_p
 
 GRID = 81
-
-
-def _span(fit: PooledEffect | BoundedFit, level: float) -> Array:
-    one_mean(fit, "profile likelihood")
-    ci = fit.ci(level)
-    if not np.isfinite(ci.low + ci.high):
-        raise DataError("The mean must have a finite interval to draw its likelihood, but it has none.")
-    # The estimate itself is on the grid, so that the curve reaches its maximum.
-    low, high = fit.estimate - 1.15 * (fit.estimate - ci.low), fit.estimate + 1.15 * (ci.high - fit.estimate)
-    half = GRID // 2 + 1
-    return np.concatenate([np.linspace(low, fit.estimate, half), np.linspace(fit.estimate, high, half)[1:]])
-
-
-def profile_rows(fit: PooledEffect | BoundedFit) -> pd.DataFrame:
-    """Log-likelihood of each value of the mean, tau2 at its best for that value, relative to the maximum.
-
-    Full (not restricted) likelihood. Columns `mean` (scale of analysis) and `loglik` (0 at the maximum).
-
-    Examples
-    --------
-    >>> from metamiq.pooling.models import random_effects
-    >>> table = profile_rows(random_effects(yi=[0.1, 0.5, 0.9, 0.2], vi=[0.04, 0.02, 0.05, 0.03], method="ML"))
-    >>> print(f"{table['loglik'].max():.6f}")
-    0.000000
-    """
-    grid = _span(fit, 0.99)
-    if isinstance(fit, BoundedFit):
-        p = np.array([fit.likelihood_ratio(float(x)) for x in grid])
-        return pd.DataFrame({"mean": grid, "loglik": -special.chdtri(1, np.clip(p, 1e-300, 1.0)) / 2})
-    yi, vi = fit.source.yi, fit.source.vi
-    if fit.method == "FE":
-        loglik = -0.5 * ((yi - grid[:, None]) ** 2 / vi).sum(axis=1)
-    else:
-        loglik = np.array([_best(yi, vi, float(x)) for x in grid])
-    return pd.DataFrame({"mean": grid, "loglik": loglik - loglik.max()})
-
-
-def _best(yi: Array, vi: Array, mean: float) -> float:
-    squares = (yi - mean) ** 2
-
-    def minus_twice(tau2: float) -> float:
-        v = vi + tau2
-        return float((np.log(v) + squares / v).sum())
-
-    top = float(squares.max())
-    # The likelihood may have two peaks: look everywhere first, then close in on the best place.
-    grid = np.append(0.0, np.geomspace(1e-6, 1.0, 40) * top)
-    values = [minus_twice(float(t)) for t in grid]
-    i = int(np.argmin(values))
-    ends = (float(grid[max(i - 1, 0)]), float(grid[min(i + 1, len(grid) - 1)]))
-    found = optimize.minimize_scalar(minus_twice, bounds=ends, method="bounded", options={"xatol": 1e-12})
-    return -0.5 * min(float(found.fun), values[i])
-
-
-def profile_likelihood(fit: PooledEffect | BoundedFit, *, ax: Axes | None = None) -> Axes:
-    """The profile likelihood of the mean, with the values that a 95% and a 99% interval hold.
-
-    Parameters
-    ----------
-    fit : PooledEffect or BoundedFit
-        A fit without moderators. Its table is `profile_rows`.
-    ax : Axes, optional
-        Where to draw; new ones by default.
-
-    Returns
-    -------
-    Axes
-
-    References
-    ----------
-    Hardy & Thompson (1996).
-
-    Examples
-    --------
-    >>> from metamiq.pooling.models import random_effects
-    >>> profile_likelihood(random_effects(yi=[0.1, 0.5, 0.9, 0.2], vi=[0.04, 0.02, 0.05, 0.03])).get_ylabel()
-    'Profile log-likelihood'
-    """
-    rows, scale = profile_rows(fit), Scale(fit.measure)
-    own, ax = ax is None, canvas.start(ax)
-    x = rows["mean"].to_numpy(dtype=float)
-    canvas.label_axes(ax, scale.name, "Profile log-likelihood")
-    scale.set_axis(ax, float(x.min()), float(x.max()), canvas.room(ax))
-    ax.plot(scale.shown(x), rows["loglik"], color=style.POINT, lw=1.8)
-    entries: list[tuple[str, Artist]] = []
-    for level, dashes in ((0.95, (0, (5, 2))), (0.99, (0, (1, 1.5)))):
-        ax.axhline(-float(special.chdtri(1, 1 - level)) / 2, color=style.QUIET, lw=1.0, ls=dashes)
-        entries.append((f"above: {100 * level:g}% interval", Line2D([], [], color=style.QUIET, lw=1.0, ls=dashes)))
-    ax.axvline(float(scale.shown(0.0)), color=style.QUIET, lw=0.8, zorder=0.5)
-    ax.set_ylim(max(float(rows["loglik"].min()), -6.0), 0.2)
-    ax.set_label(alt_text(fit, "Profile likelihood of the mean"))
-    return canvas.finish(ax, own, [t for t in footer_lines(fit) if not t.startswith("≈")], entries)
 
 
 def drapery_rows(fit: PooledEffect | BoundedFit) -> pd.DataFrame:
@@ -128,7 +32,8 @@ def drapery_rows(fit: PooledEffect | BoundedFit) -> pd.DataFrame:
     >>> print(f"{table['mean'].max():.4f}")
     1.0000
     """
-    one_mean(fit, "drapery plot")
+    drawn_from_fit(fit, "A drapery plot")
+    one_mean(fit, "A drapery plot")
     ci, pi = fit.ci(0.99), fit.pi(0.95)
     ends = [x for x in (*ci, *pi, 0.0) if np.isfinite(x)]
     half = GRID // 2 + 1

@@ -13,10 +13,9 @@ from scipy import special
 from metamiq.errors import DataError
 from metamiq.plots import canvas, style
 from metamiq.plots.alt_text import alt_text
-from metamiq.plots.effect_table import drawn_from_fit, effect_table
+from metamiq.plots.effect_table import drawn_from_fit, effect_table, one_mean, weighted_by_inverse_variance
 from metamiq.plots.footer import footer_lines
 from metamiq.plots.forest_rows import numbers, row_labels
-from metamiq.plots.funnel import one_mean
 from metamiq.plots.scale import Scale
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
@@ -42,7 +41,9 @@ def baujat_rows(fit: PooledEffect) -> pd.DataFrame:
     >>> table.round(3).to_numpy()[:, 1:].tolist()
     [[1.111, 0.556], [1.111, 0.556], [4.444, 2.222]]
     """
-    one_mean(fit, "Baujat plot")
+    drawn_from_fit(fit, "A Baujat plot")
+    one_mean(fit, "A Baujat plot")
+    weighted_by_inverse_variance(fit, "A Baujat plot")
     if isinstance(fit, BoundedFit):
         raise DataError(
             "A Baujat plot needs an effect size for every row, but the fit has bounds. See plots.influence."
@@ -82,7 +83,6 @@ def baujat(fit: PooledEffect, *, ax: Axes | None = None, most: int = 6) -> Axes:
     >>> baujat(random_effects(yi=[0.1, 0.5, 0.9, 0.2], vi=[0.04, 0.02, 0.05, 0.03])).get_xlabel()
     'Part of the heterogeneity, Q'
     """
-    drawn_from_fit(fit, "A Baujat plot")
     rows = baujat_rows(fit)
     own, ax = ax is None, canvas.start(ax)
     canvas.label_axes(ax, "Part of the heterogeneity, Q", "Squared change of the mean when left out, in its variance")
@@ -111,7 +111,14 @@ def quantile_rows(fit: PooledEffect, level: float = 0.95) -> pd.DataFrame:
     >>> table["label"].tolist(), [f"{x:.2f}" for x in table["residual"]]
     (['row 1', 'row 3', 'row 2'], ['-0.77', '0.00', '0.77'])
     """
-    one_mean(fit, "normal quantile plot")
+    drawn_from_fit(fit, "A normal quantile plot")
+    one_mean(fit, "A normal quantile plot")
+    weighted_by_inverse_variance(fit, "A normal quantile plot")
+    if isinstance(fit, BoundedFit):
+        raise DataError(
+            f"A normal quantile plot needs an effect size for every row, but {fit.k_bounds} of {fit.k} rows are "
+            "bounds, which have no residual. Draw it for a fit of the points alone."
+        )
     if fit.k < 3:
         raise DataError(f"A normal quantile plot needs at least three rows, but the fit has {fit.k}.")
     yi, w = _weights(fit)
@@ -227,7 +234,7 @@ def labbe(fit: PooledEffect, *, ax: Axes | None = None, groups: tuple[str, str] 
     'Risk in CBT'
     """
     drawn_from_fit(fit, "A L'Abbé plot")
-    one_mean(fit, "L'Abbé plot")
+    one_mean(fit, "A L'Abbé plot")
     rows, scale = labbe_rows(fit), Scale(fit.measure)
     groups = fit.effects.attrs.get("groups", ("group 1", "group 2")) if groups is None else groups
     own, ax = ax is None, canvas.start(ax, 4.8, 4.8)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from metamiq.errors import DataError
+from metamiq.plots.footer import has_moderators
 from metamiq.plots.forest_rows import numbers, row_labels
+from metamiq.plots.models import is_multilevel, is_posterior
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
@@ -14,18 +17,42 @@ from metamiq.pooling.subgroups import Subgroups
 RowFit = PooledEffect | BoundedFit | MetaRegression
 
 
-def drawn_from_fit(fit: object, what: str, *, groups: bool = False) -> None:
-    """Raise ValueError when anything but a fit of one effect per row is given (or, with `groups`, subgroups)."""
+def drawn_from_fit(fit: object, what: str, *, groups: bool = False, models: bool = False) -> None:
+    """Raise ValueError when anything but a fit of one effect per row is given.
+
+    With `groups` subgroups will do, with `models` multilevel models and posteriors too.
+    """
     if isinstance(fit, pd.DataFrame):
         raise ValueError(
             f"{what} is drawn from a fit, not from a table. Fit the table first, with metamiq.random_effects or "
             "random_effects_bounded."
         )
-    if not isinstance(fit, RowFit | Subgroups if groups else RowFit):
-        raise ValueError(
-            f"{what} is drawn from a fit of metamiq.random_effects, fixed_effect, meta_regression or "
-            f"random_effects_bounded{', or from subgroups' if groups else ''}, not from {type(fit).__name__}."
+    if isinstance(fit, RowFit) or (groups and isinstance(fit, Subgroups)):
+        return
+    if models and (is_multilevel(fit) or is_posterior(fit)):
+        return
+    more = ", or from subgroups" if groups else ""
+    if models:
+        more += ", a multilevel model or a posterior"
+    raise ValueError(
+        f"{what} is drawn from a fit of metamiq.random_effects, fixed_effect, meta_regression or "
+        f"random_effects_bounded{more}, not from {type(fit).__name__}."
+    )
+
+
+def weighted_by_inverse_variance(fit: RowFit, what: str) -> None:
+    """Raise DataError for a mean with other weights, whose rows such a picture would show as they are not."""
+    if isinstance(fit, PooledEffect) and fit.combine is not None:
+        raise DataError(
+            f"{what} needs a mean weighted by inverse variances, but this one ({fit.method}) has weights of its own. "
+            "Draw it for metamiq.random_effects or fixed_effect of the same rows."
         )
+
+
+def one_mean(fit: RowFit, what: str) -> None:
+    """Raise DataError for a model with moderators, whose rows share no mean."""
+    if has_moderators(fit):
+        raise DataError(f"{what} needs one mean, but the model has moderators. Draw it for a fit without them.")
 
 
 def effect_table(fit: RowFit) -> pd.DataFrame:

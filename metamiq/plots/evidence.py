@@ -14,9 +14,8 @@ from metamiq.effects.correction import small_sample_correction
 from metamiq.errors import DataError
 from metamiq.plots import canvas, style
 from metamiq.plots.alt_text import alt_text
-from metamiq.plots.effect_table import RowFit, drawn_from_fit, effect_table
+from metamiq.plots.effect_table import RowFit, drawn_from_fit, effect_table, one_mean
 from metamiq.plots.footer import footer_lines, has_moderators
-from metamiq.plots.funnel import one_mean
 from metamiq.plots.row_drawing import axis_limits
 from metamiq.plots.scale import Scale
 from metamiq.pooling.bounded_fit import BoundedFit
@@ -39,7 +38,7 @@ def orchard_rows(fit: PooledEffect | BoundedFit | Subgroups, level: float | None
     fits = dict(fit.fits) if isinstance(fit, Subgroups) else {"All": fit}
     rows = []
     for name, one in fits.items():
-        one_mean(one, "orchard plot")
+        one_mean(one, "An orchard plot")
         ci, pi = one.ci(level), one.pi(level)
         rows.append((name, one.k, one.estimate, ci.low, ci.high, pi.low, pi.high))
     return pd.DataFrame(rows, columns=["label", "k", "estimate", "ci_low", "ci_high", "pi_low", "pi_high"])

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from metamiq.plots.forest_rows import COMMON, Fit, count_text, level_of
+from metamiq.plots.models import is_multilevel, is_posterior
 from metamiq.plots.style import number, p_text, plural
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.subgroups import Subgroups
+
+if TYPE_CHECKING:
+    from metamiq.pooling.bayes import BayesianEffect
+    from metamiq.pooling.multilevel_fit import MultilevelFit
 
 
 def footer_lines(fit: Fit, level: float | None = None) -> list[str]:
@@ -19,6 +26,10 @@ def footer_lines(fit: Fit, level: float | None = None) -> list[str]:
         shared = f"; one τ² = {number(fit.tau2, 3)} for all groups" if fit.common_tau2 else ""
         difference = f"difference between groups: Q({fit.Q_df:g}) = {number(fit.Q_between)}, {p_text(fit.Q_p)}"
         return [f"k = {sum(f.k for f in fit.fits.values())} in {plural(len(fit.fits), 'group')}{shared}; {difference}"]
+    if is_multilevel(fit):
+        return _multilevel_lines(fit)
+    if is_posterior(fit):
+        return _posterior_lines(fit, level)
     points = fit.k_points if isinstance(fit, BoundedFit) else fit.k
     counts = f" ({count_text(points, fit.k - points)})" if points < fit.k else ""
     k = f"k = {fit.k}{counts} from {plural(fit.n_studies, 'study')}"
@@ -44,9 +55,34 @@ def footer_lines(fit: Fit, level: float | None = None) -> list[str]:
     return lines
 
 
-def has_moderators(fit: PooledEffect | BoundedFit | MetaRegression) -> bool:
+def _multilevel_lines(fit: MultilevelFit) -> list[str]:
+    between, within = fit.sigma2_values
+    parts = [f"between them {number(between, 3)}"] + ([f"within {number(within, 3)}"] if np.isfinite(within) else [])
+    rest = "residual variance" if fit.design is not None else "variance"
+    rho = "" if fit.structure == "three-level" else f", ρ = {fit.rho:g}"
+    robust = "" if fit.robust is None else f"; robust variance {fit.robust.type}"
+    clusters = f"{plural(fit.n_studies, 'cluster')} ({fit.cluster.replace('_', ' ')})"
+    lines = [f"k = {fit.k} in {clusters}; {rest} {', '.join(parts)} ({fit.method}{rho}){robust}"]
+    if fit.design is not None:
+        lines.append(f"Moderators: {fit.design.formula}: {p_text(fit.QM_p)}")
+    return lines
+
+
+def _posterior_lines(fit: BayesianEffect, level: float) -> list[str]:
+    low, high = fit.tau_ci(level)
+    mean = "flat" if fit.mu_prior is None else f"normal, mean {fit.mu_prior[0]:g}, SD {fit.mu_prior[1]:g}"
+    return [
+        f"k = {fit.k} from {plural(fit.n_studies, 'study')}; τ: posterior median {number(fit.tau.median)} "
+        f"({100 * level:g}% credible interval {number(low)} to {number(high)})",
+        f"Priors: mean {mean}; τ {fit.tau_prior.label}",
+    ]
+
+
+def has_moderators(fit: object) -> bool:
     """Whether the model has more than one mean."""
-    return isinstance(fit, MetaRegression) or (isinstance(fit, BoundedFit) and fit.design is not None)
+    if isinstance(fit, BoundedFit) or is_multilevel(fit):
+        return fit.design is not None
+    return isinstance(fit, MetaRegression)
 
 
 def _term_texts(fit: PooledEffect | BoundedFit | MetaRegression) -> list[str]:

@@ -47,7 +47,7 @@ def forest(
 
     Parameters
     ----------
-    fit : PooledEffect, BoundedFit, MetaRegression or Subgroups
+    fit : PooledEffect, BoundedFit, MetaRegression, Subgroups, MultilevelFit or BayesianEffect
         What to show; see `forest_rows` for the table behind it.
     ax : Axes, optional
         Where to draw; the plot and its text fill the place of `ax`. By default a new figure whose size follows the
@@ -108,7 +108,7 @@ def forest(
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(map(repr, LAYOUTS))}, not {layout!r}.")
-    drawn_from_fit(fit, "A forest plot", groups=True)
+    drawn_from_fit(fit, "A forest plot", groups=True, models=True)
     effects, measure = effects_of(fit), measure_of(fit)
     if risk_of_bias is not None:
         effects = join_risk_of_bias(effects, risk_of_bias)

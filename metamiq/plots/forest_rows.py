@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from metamiq.arguments import check_level
 from metamiq.errors import DataError
+from metamiq.plots.models import is_multilevel, is_posterior, mean_name
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import number, plural
 from metamiq.pooling.bounded_fit import BoundedFit
@@ -20,7 +21,11 @@ from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.subgroups import Subgroups
 from metamiq.tails import critical_value
 
-Fit = PooledEffect | BoundedFit | MetaRegression | Subgroups
+if TYPE_CHECKING:
+    from metamiq.pooling.bayes import BayesianEffect
+    from metamiq.pooling.multilevel_fit import MultilevelFit
+
+Fit: TypeAlias = "PooledEffect | BoundedFit | MetaRegression | Subgroups | MultilevelFit | BayesianEffect"
 
 
 class Mean(Protocol):
@@ -185,9 +190,9 @@ def forest_rows(
 
     Parameters
     ----------
-    fit : PooledEffect, BoundedFit, MetaRegression or Subgroups
+    fit : PooledEffect, BoundedFit, MetaRegression, Subgroups, MultilevelFit or BayesianEffect
         A pooled mean ends with its diamond and prediction interval; subgroups (or a BoundedFit with one categorical
-        moderator) are listed group by group, each with its own mean.
+        moderator) are listed group by group, each with its own mean. A model with numeric moderators has rows only.
     level : float, optional
         Coverage of all intervals; the fit's own by default.
     sort_by : str, optional
@@ -233,11 +238,17 @@ def _own_rows(fit: Fit, level: float) -> pd.DataFrame:
         return _bounded_group_rows(fit, level)
     effects, labels = fit.effects, row_labels(fit)
     # The rows of a regression share no mean, so no row has a share in it.
-    if isinstance(fit, MetaRegression) or (isinstance(fit, BoundedFit) and fit.design is not None):
-        return effect_rows(effects, labels, np.full(fit.k, np.nan), level)
+    if (
+        isinstance(fit, MetaRegression)
+        or (isinstance(fit, BoundedFit) and fit.design is not None)
+        or (is_multilevel(fit) and fit.design is not None)
+    ):
+        return effect_rows(effects, labels, np.full(len(effects), np.nan), level)
     rows = effect_rows(effects, labels, fit.weights, level)
     ci = fit.ci(level)
-    end = [mean_row(fit.measure, model_name(fit), fit.estimate, ci.low, ci.high, weight_text="100.0%")]
+    # The prior of a posterior's mean may have a share, too.
+    total = f"{100 * float(np.nansum(fit.weights)):.1f}%"
+    end = [mean_row(fit.measure, model_name(fit, level), fit.estimate, ci.low, ci.high, weight_text=total)]
     if fit.method not in COMMON:
         pi = fit.pi(level)
         if np.isfinite(pi.low) and np.isfinite(pi.high):
@@ -274,8 +285,10 @@ def _stack(*parts: pd.DataFrame | list[dict[str, Any]]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def model_name(fit: PooledEffect | BoundedFit) -> str:
+def model_name(fit: PooledEffect | BoundedFit | MultilevelFit | BayesianEffect, level: float) -> str:
     """The label of the pooled row."""
+    if is_multilevel(fit) or is_posterior(fit):
+        return mean_name(fit, level)
     if isinstance(fit, BoundedFit):
         return "Random-effects mean" if fit.k_bounds == 0 else "Random-effects mean of points and bounds"
     return COMMON.get(fit.method, "Random-effects mean")

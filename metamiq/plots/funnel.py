@@ -12,11 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
-from metamiq.errors import DataError
 from metamiq.plots import canvas, style
 from metamiq.plots.alt_text import alt_text
-from metamiq.plots.effect_table import drawn_from_fit, effect_table
-from metamiq.plots.footer import footer_lines, has_moderators
+from metamiq.plots.effect_table import drawn_from_fit, effect_table, one_mean
+from metamiq.plots.footer import footer_lines
 from metamiq.plots.scale import Scale
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
@@ -25,12 +24,6 @@ from metamiq.tails import critical_value
 # Greys of the regions where an effect has p above 0.10, 0.05, 0.01 and below, against no effect.
 _REGIONS = ((0.10, "#FFFFFF"), (0.05, "#C4C4C4"), (0.01, "#DADADA"))
 _OUTSIDE = "#EFEFEF"
-
-
-def one_mean(fit: PooledEffect | BoundedFit, what: str) -> None:
-    """Raise DataError for a model with moderators, whose rows share no mean."""
-    if has_moderators(fit):
-        raise DataError(f"A {what} needs one mean, but the model has moderators. Draw it for a fit without them.")
 
 
 def funnel(
@@ -79,7 +72,7 @@ def funnel(
     'Standard error'
     """
     drawn_from_fit(fit, "A funnel plot")
-    one_mean(fit, "funnel plot")
+    one_mean(fit, "A funnel plot")
     rows, scale = effect_table(fit), Scale(fit.measure)
     added = pd.DataFrame({"yi": [], "vi": []}) if filled is None else filled
     added_se = np.sqrt(added["vi"].to_numpy(dtype=float))
@@ -141,7 +134,7 @@ def radial_rows(fit: PooledEffect | BoundedFit) -> pd.DataFrame:
     >>> radial_rows(fixed_effect(yi=[0.1, 0.6], vi=[0.04, 0.01]))[["x", "y"]].round(2).to_numpy().tolist()
     [[5.0, 0.5], [10.0, 6.0]]
     """
-    one_mean(fit, "radial plot")
+    one_mean(fit, "A radial plot")
     rows = effect_table(fit)
     rows["x"] = 1.0 / np.sqrt(rows["sei"] ** 2 + (0.0 if np.isnan(fit.tau2) else fit.tau2))
     for name, of in (("y", "yi"), ("y_low", "yi_low"), ("y_high", "yi_high")):

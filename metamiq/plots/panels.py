@@ -11,12 +11,11 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
 from metamiq.errors import DataError
 from metamiq.plots import canvas, style
-from metamiq.plots.effect_table import RowFit, drawn_from_fit
+from metamiq.plots.effect_table import RowFit, drawn_from_fit, one_mean
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import FONT, number
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.wls import Array
 
 _INFLUENCE = {
@@ -46,7 +45,7 @@ def gosh(
     *,
     ax: Axes | None = None,
     measure: str | None = None,
-    y: str = "I2",
+    y: str | None = None,
     highlight: int | None = None,
     name: str = "",
 ) -> Axes:
@@ -61,8 +60,8 @@ def gosh(
         Where to draw; new ones by default.
     measure : str, optional
         Effect measure; ratios get a log axis. That of the fit by default.
-    y : str
-        Column for the vertical axis: "I2" or "tau2".
+    y : {"I2", "tau2"}, optional
+        Column for the vertical axis; by default I2, and tau2 for points and bounds, whose subsets have no I2.
     highlight : int, optional
         Outline the subsets that hold this row (its position, from 0).
     name : str
@@ -82,14 +81,15 @@ def gosh(
     >>> gosh(table).get_ylabel()
     'I² (percent)'
     """
-    if isinstance(subsets, MetaRegression):
-        raise DataError("A GOSH plot needs one mean, but the model has moderators. Draw it for a fit without them.")
     if not isinstance(subsets, pd.DataFrame):
         drawn_from_fit(subsets, "A GOSH plot")
+        one_mean(subsets, "A GOSH plot")
         from metamiq.sensitivity.subsets import subsets as fit_subsets
 
         measure = subsets.measure if measure is None else measure
         subsets = fit_subsets(subsets)
+    if y is None:
+        y = "tau2" if "tau2" in subsets and "I2" not in subsets else "I2"
     _need(subsets, ["estimate", y, *(["members"] if highlight is not None else [])], "A GOSH plot")
     used = subsets[np.isfinite(subsets["estimate"]) & np.isfinite(subsets[y])]
     if used.empty:

@@ -187,7 +187,7 @@ def _draw_marks(
         y, half = float(layout.centres[i]), LINE * FONT / 2
         ends = (float(row.ci_low), float(row.ci_high))  # type: ignore[arg-type]
         if row.kind == "point":
-            side = SIDE * np.sqrt(weight[i] / heaviest) if shown[i] and heaviest > 0 else 0.6 * SIDE
+            side = SIDE * np.sqrt(max(weight[i], 0.0) / heaviest) if shown[i] and heaviest > 0 else 0.6 * SIDE
             draw.interval(y, *ends, color=look.point)
             draw.square(y, float(row.yi), max(float(side), SMALLEST))  # type: ignore[arg-type]
         elif row.kind == "bound":

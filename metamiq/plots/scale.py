@@ -34,7 +34,7 @@ _NAMES = {
     "COR": "Correlation",
     "ZCOR": "Correlation (Fisher's z)",
 }
-_SHORT = {"SMD": "Hedges' g", "SMDH": "g", "SMD1": "delta", "SMD1H": "delta"}
+_SHORT = {"PETO": "Peto odds ratio", "SMD": "Hedges' g", "SMDH": "g", "SMD1": "delta", "SMD1H": "delta"}
 _COUNTS = ("OR", "PETO", "RR", "IRR", "RD", "AS")
 _ONE_GROUP = (
     "COR",

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from metamiq.errors import DataError
-from metamiq.plots.effect_table import drawn_from_fit
+from metamiq.plots.effect_table import drawn_from_fit, one_mean
 from metamiq.plots.forest_rows import COLUMNS, mean_row, row_labels
 from metamiq.plots.row_drawing import draw_rows
 from metamiq.plots.row_layout import TextColumn
@@ -168,6 +168,7 @@ def leave_one_out(
     Leave-one-out plot. 4 estimates from 0.29 (row 3) to 0.51 (row 1). All rows: 0.41.
     """
     drawn_from_fit(fit, "A leave-one-out plot")
+    one_mean(fit, "A leave-one-out plot")
     if table is None:
         from metamiq.sensitivity import deletion
 
@@ -211,6 +212,7 @@ def cumulative(
     Cumulative plot by year. 2 estimates from 0.10 (+ a 2001) to 0.30 (+ b 2003). All rows: 0.30.
     """
     drawn_from_fit(fit, "A cumulative plot")
+    one_mean(fit, "A cumulative plot")
     if table is None:
         from metamiq.sensitivity import deletion
 

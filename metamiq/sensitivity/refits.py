@@ -39,7 +39,10 @@ def refit(fit: PooledEffect | MetaRegression, **rows: NDArray[np.generic]) -> Ba
 def check_refittable(fit: PooledEffect | MetaRegression) -> None:
     """Raise ValueError when the fit is not one of yi and vi with inverse-variance weights."""
     if isinstance(fit, PooledEffect) and fit.combine is not None:
-        raise ValueError("Refitting needs inverse-variance weights, but this fit was made with weights of its own.")
+        raise ValueError(
+            f"Refitting needs a mean weighted by inverse variances, but this one ({fit.method}) has weights of its "
+            "own. Use metamiq.random_effects or fixed_effect of the same rows."
+        )
     if isinstance(fit, PooledEffect) and fit.tau2_given:
         raise ValueError("Refitting estimates tau2 anew, but this fit was made with a tau2 that was given.")
     if fit.method not in batch.METHODS:
