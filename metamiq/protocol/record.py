@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from metamiq.protocol.vocabulary import DROPOUT_MODELS, KINDS, SENSITIVITY
+from metamiq.wording import count
 
 if TYPE_CHECKING:
     from metamiq.protocol.models import Amendment, FurtherAnalyses, Plan, ProtocolFile, Registration
@@ -278,7 +279,7 @@ def _other_trials(plan: Plan, table: pd.DataFrame, rows: ArrayLike | None) -> li
     used = np.ones(len(table), dtype=bool) if rows is None else np.asarray(rows, dtype=bool)
     if (wanted == used).all():
         return []
-    return [f"the {wanted.sum()} trials that its rule takes, not these {used.sum()}"]
+    return [f"the {count(int(wanted.sum()), 'trial')} that its rule takes, not these {used.sum()}"]
 
 
 def counted(plan: Plan, table: pd.DataFrame) -> NDArray[np.bool_]:
