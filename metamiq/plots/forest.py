@@ -18,12 +18,14 @@ from metamiq.plots.forest_columns import (
     with_arms,
     with_columns,
     with_risk_of_bias,
-    with_totals,
 )
 from metamiq.plots.forest_rows import Fit, Mean, effects_of, forest_rows, level_of, measure_of
+from metamiq.plots.revman import revman_rows
 from metamiq.plots.row_drawing import draw_rows
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import COLOURED, PLAIN
+from metamiq.pooling.records import PooledEffect
+from metamiq.pooling.subgroups import Subgroups
 
 
 def forest(
@@ -69,8 +71,9 @@ def forest(
     also : mapping, optional
         Other models of the same rows, by label, whose means are drawn below: ``{"Fixed effect": fixed_effect(es)}``.
     layout : {"default", "revman", "apa"}
-        "revman" has all numbers left of the plot, with totals per arm, as Cochrane reviews do; "apa" has no colour and
-        no weights.
+        "revman" is that of Cochrane reviews: all numbers left of the plot, events and totals in columns of their own,
+        subtotals and totals, and below them heterogeneity, the test for overall effect and the test for subgroup
+        differences; subgroups get a total, which weighs all rows. "apa" has no colour and no weights, and a note.
     arms : bool, optional
         Whether to show the means and SDs of both arms (`m1i sd1i m2i sd2i`), where the effects table has them; by
         default in the layout "revman" only.
@@ -117,7 +120,7 @@ def forest(
     rows, domains, signs = with_risk_of_bias(with_arms(rows, effects), effects)
     revman = layout == "revman"
     if revman:
-        rows = with_totals(rows, level_of(fit, level))
+        rows = revman_rows(rows, fit, level_of(fit, level))
     arms = revman if arms is None else arms
     groups = effects.attrs.get("groups", ("group 1", "group 2")) if groups is None else groups
     whole = rows.loc[rows["kind"] == "mean", "yi"]
@@ -130,9 +133,18 @@ def forest(
         ),
         reference=reference,
         favours=Scale(measure).favours(groups) if favours is None else favours,
-        footer=[*footer_lines(fit, level), *risk_of_bias_line(effects, domains, signs)],
+        footer=[*_footer(fit, level, layout), *risk_of_bias_line(effects, domains, signs)],
         guide=float(whole.iloc[0]) if len(whole) else None,
         look=PLAIN if layout == "apa" else COLOURED,
     )
     ax.set_label(alt_text(fit, "Forest plot", level))
     return ax
+
+
+def _footer(fit: Fit, level: float | None, layout: str) -> list[str]:
+    lines = footer_lines(fit, level)
+    if layout == "revman" and isinstance(fit, PooledEffect | Subgroups):
+        return lines[1:]  # the first one stands below the total already
+    if layout == "apa" and lines:
+        return [f"Note. {lines[0]}", *lines[1:]]
+    return lines

@@ -10,16 +10,26 @@ import pandas as pd
 from metamiq.errors import DataError
 from metamiq.plots.forest_rows import Fit, measure_of, numbers
 from metamiq.plots.judgements import SIGNS
+from metamiq.plots.models import is_multilevel, is_posterior
 from metamiq.plots.row_layout import TextColumn
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import clean, number, wrap
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
+from metamiq.pooling.subgroups import Subgroups
 
 LAYOUTS = ("apa", "default", "revman")
 ARM_FIELDS = ("m1i", "sd1i", "m2i", "sd2i")
 ROB = {**{word: word for word in SIGNS}, "some": "some concerns"}  # spelling: judgement
-_WEIGHING = {"FE": "IV, Fixed", "MH": "M-H, Fixed", "PETO": "Peto, Fixed"}
+_REVMAN = {"SMD": "Std. Mean Difference", "MD": "Mean Difference", "OR": "Odds Ratio", "PETO": "Peto Odds Ratio"}
+_REVMAN |= {"RR": "Risk Ratio", "RD": "Risk Difference", "IRR": "Rate Ratio"}
+_WEIGHING = {
+    "UM.FS": "GLMM, Random",
+    "CM.EL": "GLMM, Random",
+    "FE": "IV, Fixed",
+    "MH": "M-H, Fixed",
+    "PETO": "Peto, Fixed",
+}
 
 
 def with_columns(rows: pd.DataFrame, effects: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -84,22 +94,6 @@ def risk_of_bias_line(effects: pd.DataFrame, domains: Mapping[str, str], signs: 
     return [f"Risk of bias: {named or 'by domain'}" + (f". Symbols: {symbols}." if symbols else ".")]
 
 
-def with_totals(rows: pd.DataFrame, level: float) -> pd.DataFrame:
-    """The rows with the pooled one named as RevMan does, and with the participants of both arms."""
-    # Means of other models stand below without a weight, and keep their names.
-    means = np.flatnonzero((rows["kind"] == "mean") & (rows["weight_text"] != ""))
-    if not len(means):
-        return rows
-    whole = rows.index[means[0]]
-    rows.loc[whole, "label"] = f"Total ({100 * level:g}% CI)"
-    for arm in ("n1", "n2"):
-        n = rows.loc[rows["position"] >= 0, f"{arm}i"].to_numpy(dtype=float)
-        texts = rows.loc[rows["position"] >= 0, f"{arm}_text"]
-        if len(n) and np.isfinite(n).all():
-            rows.loc[whole, f"{arm}_text"] = ("≈" if texts.str.contains("≈").any() else "") + f"{n.sum():g}"
-    return rows
-
-
 def text_columns(
     rows: pd.DataFrame,
     headers: Mapping[str, str],
@@ -112,31 +106,43 @@ def text_columns(
     domains: Mapping[str, str],
 ) -> list[TextColumn]:
     """Which columns stand where: RevMan has all numbers left of the plot, the others have the estimate at its right."""
-    out = [TextColumn("label", "", "left", "left")]
+    revman = layout == "revman"
+    out = [TextColumn("label", "Study or Subgroup" if revman else "", "left", "left")]
     out += [TextColumn(f"user_{field}", wrap(header, 20), "left", "left") for field, header in headers.items()]
     for i, group in enumerate(groups, start=1):
-        shown = [(f"m{i}i_text", "mean"), (f"sd{i}i_text", "SD")] if arms else []
-        unit = "events/n" if rows[f"n{i}_text"].str.contains("/").any() else "total" if layout == "revman" else "n"
-        shown = [(f, u) for f, u in [*shown, (f"n{i}_text", unit)] if (rows[f] != "").any()]
-        for place, (field, word) in enumerate(shown):
-            # The arm's name stands once, above the middle of its columns.
-            out.append(TextColumn(field, f"{wrap(group, 14)}\n{word}" if place == len(shown) // 2 else word))
-    side = "left" if layout == "revman" else "right"
+        shown = [(f"m{i}i_text", "Mean" if revman else "mean"), (f"sd{i}i_text", "SD")] if arms else []
+        if revman:
+            shown += [(f"events{i}_text", "Events"), (f"total{i}_text", "Total")]
+        else:
+            shown.append((f"n{i}_text", "events/n" if rows[f"n{i}_text"].str.contains("/").any() else "n"))
+        shown = [(f, u) for f, u in shown if (rows[f] != "").any()]
+        out += [TextColumn(f, unit, group=wrap(group, 14 * len(shown))) for f, unit in shown]
+    side = "left" if revman else "right"
     bounds = " or bound" if (rows["kind"] == "bound").any() else ""
+    scale = Scale(measure_of(fit))
     header = f"Estimate [{100 * level:g}% CI]{bounds}"
-    if layout == "revman":
-        header = f"{wrap(Scale(measure_of(fit)).name, 24)}\n{_weighing(fit)}, {100 * level:g}% CI{bounds}"
+    if layout == "apa" and scale.measure is not None:
+        header = f"{wrap(scale.short[:1].upper() + scale.short[1:], 24)} [{100 * level:g}% CI]{bounds}"
+    if revman:
+        name = _REVMAN.get(scale.measure or "", scale.name.removesuffix(" (log scale)"))
+        header = f"{wrap(name, 24)}\n{_weighing(fit)}, {100 * level:g}% CI{bounds}"
     columns = [TextColumn("effect_text", header, side)]
     if (rows["weight_text"] != "").any() and layout != "apa":
-        columns.insert(0 if layout == "revman" else 1, TextColumn("weight_text", "Weight", side))
+        columns.insert(0 if revman else 1, TextColumn("weight_text", "Weight", side))
     dots = [TextColumn(f"{name}_text", letter, "right", "center", dot=True) for letter, name in domains.items()]
     return out + columns + dots
 
 
 def _weighing(fit: Fit) -> str:
-    if isinstance(fit, BoundedFit):
-        return "ML, Random"
-    return _WEIGHING.get(fit.method, "IV, Random") if isinstance(fit, PooledEffect) else "IV, Random"
+    if is_posterior(fit):
+        return "Bayes, Random"
+    if isinstance(fit, BoundedFit) or is_multilevel(fit):
+        return f"{fit.method}, Random"
+    if isinstance(fit, PooledEffect):
+        return _WEIGHING.get(fit.method, "IV, Random" if fit.combine is None else "Random")
+    if isinstance(fit, Subgroups):
+        return _WEIGHING.get(next(iter(fit.fits.values())).method, "IV, Random")
+    return "IV, Random"
 
 
 def _cell(value: object) -> str:

@@ -227,7 +227,7 @@ def _draw_text(
         x = 0.0 if cell.side == "left" else 1.0
         weight = "bold" if cell.bold else "normal"
         if cell.row < 0:
-            say(cell.text, x, 1.0, cell.offset, 4.0, ha=cell.align, va="bottom", weight=weight)
+            say(cell.text, x, 1.0, cell.offset, 4.0 + cell.lift, ha=cell.align, va="bottom", weight=weight)
         else:
             if cell.dot:
                 aside = offset_copy(ax.get_yaxis_transform(), style.figure_of(ax), cell.offset * factor, units="points")

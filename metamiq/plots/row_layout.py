@@ -29,6 +29,7 @@ class TextColumn:
     side: str = "left"  # "left" or "right" of the plot
     align: str = "right"
     dot: bool = False  # each text is one symbol on a dot
+    group: str = ""  # a header over this column and its neighbours of the same group
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Cell:
     bold: bool
     row: int  # -1: the header
     dot: bool = False
+    lift: float = 0.0  # of a header: its height above the lowest headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +111,30 @@ def lay_out(
     legend: Sequence[str] = (),
 ) -> Layout:
     """Measure and wrap all text of a row plot."""
+    notes = (rows["kind"] == "note").to_numpy()
     texts = {c: _column_texts(rows, c) for c in columns}
     bold = rows["kind"].isin(BOLD).to_numpy()
     lines = np.ones(len(rows))
     for column in columns:
         lines = np.maximum(lines, [t.count("\n") + 1 for t in texts[column]])
-    heights = lines * LINE * FONT + ROW_PADDING * FONT
     cells: list[Cell] = []
     sizes = {"left": 0.0, "right": 0.0}
     for side in ("left", "right"):
         placed = [c for c in columns if c.side == side]
         widths = [_width(texts[c], bold, c.header) for c in placed]
+        spans = _spans(placed)
+        for first, last in spans:
+            # The last column of a group takes what its name needs beyond the columns' own widths.
+            own = sum(widths[first : last + 1]) + GAP * (last - first)
+            widths[last] += max(0.0, text_width(placed[first].group, weight="bold") - own)
         total = sum(widths) + GAP * len(widths)
         sizes[side] = total
         at = -total if side == "left" else GAP
+        for first, last in spans:
+            start = at + sum(widths[:first]) + GAP * first
+            middle = start + (sum(widths[first : last + 1]) + GAP * (last - first)) / 2
+            lift = max(text_height(c.header) for c in placed[first : last + 1])
+            cells.append(Cell(placed[first].group, side, middle, "center", True, -1, lift=lift))
         for column, width in zip(placed, widths, strict=True):
             offset = at + {"left": 0.0, "center": width / 2}.get(column.align, width)
             if column.header:
@@ -136,8 +148,16 @@ def lay_out(
     # The rows' tables beside the plot may be narrow: the words below it must still have room.
     plot_width = max(PLOT_WIDTH, 300.0 - sizes["left"] - sizes["right"])
     full = sizes["left"] + plot_width + sizes["right"]
+    # Notes run across the columns of numbers; they say nothing there.
+    for i in np.flatnonzero(notes):
+        text = wrap_to(rows["label"].iloc[i], max(sizes["left"] - GAP, 60.0))
+        lines[i] = text.count("\n") + 1
+        cells.append(Cell(text, "left", -sizes["left"], "left", False, int(i)))
+    heights = lines * LINE * FONT + ROW_PADDING * FONT * np.where(notes, 0.3, 1.0)
     wrapped_reference = wrap_to(reference, plot_width) if reference else ""
-    head = max([text_height(c.text) for c in cells if c.row == -1] + [text_height(wrapped_reference)], default=0.0)
+    head = max(
+        [text_height(c.text) + c.lift for c in cells if c.row == -1] + [text_height(wrapped_reference)], default=0.0
+    )
     half = plot_width / 2 - 4.0
     return Layout(
         centres=np.cumsum(heights) - heights / 2,
@@ -155,11 +175,24 @@ def lay_out(
     )
 
 
+def _spans(placed: Sequence[TextColumn]) -> list[tuple[int, int]]:
+    """First and last place of each run of neighbours with the same group."""
+    out: list[tuple[int, int]] = []
+    for i, column in enumerate(placed):
+        if not column.group:
+            continue
+        if out and out[-1][1] == i - 1 and placed[i - 1].group == column.group:
+            out[-1] = (out[-1][0], i)
+        else:
+            out.append((i, i))
+    return out
+
+
 def _column_texts(rows: pd.DataFrame, column: TextColumn) -> list[str]:
     limit = LABEL_CHARACTERS if column.field == "label" else OTHER_CHARACTERS
     out = []
     for value, kind in zip(rows[column.field], rows["kind"], strict=True):
-        text = "" if pd.isna(value) else wrap(value, limit)
+        text = "" if pd.isna(value) or kind == "note" else wrap(value, limit)
         out.append(text or ("(no name)" if column.field == "label" and kind in ("point", "bound") else ""))
     return out
 
