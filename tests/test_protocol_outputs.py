@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import re
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -160,6 +163,36 @@ def test_a_study_report_labels_every_analysis(run, written, tmp_path):
     plain = run("report", "t.csv", "--measure", "MD", "--out", "-", "--format", "md", "--protocol", "none").stdout
     assert plain.count(NO_PROTOCOL) == 1
     assert plain.count("planned") == 1
+
+
+def test_small_study_sensitivity_and_multiverse_label_each_analysis(run, written):
+    written(TABLE, "t.csv")
+    written(AMENDED, "protocol.toml")
+    shown = run("small-study", "t.csv").stdout
+    assert re.search(r"^Egger's regression .* planned, changed by amendment of 2025-06-30$", shown, re.MULTILINE)
+    assert re.search(r"^p-curve .* not planned$", shown, re.MULTILINE)
+    data = json.loads(run("small-study", "t.csv", "--json").stdout)
+    assert {row["planned"] for row in data["methods"] if row["method"] != "Egger's regression"} == {"not planned"}
+    shown = run("sensitivity", "t.csv").stdout
+    assert "leaving each trial out in turn: planned, changed by amendment of 2025-02-28\n" in shown
+    assert "what each trial does to the fit: not planned\n" in shown
+    other = json.loads(run("sensitivity", "t.csv", "--method", "DL", "--json").stdout)["protocol"]["analyses"]
+    assert {row["planned"] for row in other} == {"not planned"}
+    written(FIRST_QUESTION)
+    shown = run("multiverse", "--protocol", "made_up.toml").stdout
+    assert "all choices at once: not planned\n" in shown
+    shown = run("sensitivity", "mi_cbt_anxiety", "--protocol", "made_up.toml").stdout
+    assert "pooled mean: planned\nthe smallest set" in shown
+    assert run("small-study", "t.csv", "--measure", "MD", "--protocol", "none").stdout.endswith(f"\n{NO_PROTOCOL}\n")
+
+
+def test_without_a_protocol_its_models_are_not_loaded():
+    code = (
+        "import sys, metamiq as mm\nfrom metamiq.report.reproduce import assemble\n"
+        "import metamiq.report.terminal, metamiq.protocol.study\nprint('metamiq.protocol.models' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from metamiq.cli.common import check_picture, guarded, open_dataset, read_study_table, save_picture, say, table_options
+from metamiq.cli.protocol import protocol_for, protocol_option
 from metamiq.cli.study_tables import fit_options
 
 if TYPE_CHECKING:
@@ -45,14 +46,20 @@ def sensitivity(by: str | None, gosh: bool, figures: Path | None, as_json: bool,
     FILE is a study table (CSV or .xlsx) or a bundled dataset's name.
     """
     from metamiq.cli.study_tables import fit_of
+    from metamiq.protocol.compliance import as_dict, labels_in_words
     from metamiq.report.writing import json_text
 
-    fit = fit_of(**choices)
+    fitted = fit_of(**choices)
+    fit = fitted.fit
     found, refused = _found(fit, by, gosh)
+    planned = fitted.compliance(
+        [(_NAMES[name], refused.get(name, "")) for name in (*found, *refused) if name in _NAMES]
+    )
     if as_json:
-        click.echo(json_text({**_json(found), "refused": refused}), nl=False)
+        click.echo(json_text({**_json(found), "refused": refused, "protocol": as_dict(planned)}), nl=False)
     else:
         click.echo(_text(fit, found))
+        click.echo(f"\n{labels_in_words(planned)}")
         for name, why in refused.items():
             say(f"note: no {name.replace('_', ' ')}: {why}")
     if figures is not None:
@@ -89,6 +96,8 @@ def _found(fit: PooledEffect | BoundedFit, by: str | None, gosh: bool) -> tuple[
     return found, refused
 
 
+# The names of a protocol; the summary is a reading of the others.
+_NAMES = {name: name for name in ("flip_set", "leave_one_out", "influence", "cumulative")} | {"gosh": "subsets"}
 _HEADINGS = {
     "leave_one_out": "Without each row",
     "influence": "Influence statistics",
@@ -226,10 +235,13 @@ def suspects(
 @click.argument("dataset", default="mi_cbt_anxiety")
 @click.option("--value", type=float, help="A published value to compare with.")
 @click.option("--level", default=0.95, show_default=True, help="Coverage of intervals.")
+@protocol_option
 @click.option("--curve", type=click.Path(path_type=Path, dir_okay=False), help="Write a specification curve here.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @guarded
-def multiverse(dataset: str, value: float | None, level: float, curve: Path | None, as_json: bool) -> None:
+def multiverse(
+    dataset: str, value: float | None, level: float, protocol: str | None, curve: Path | None, as_json: bool
+) -> None:
     """Run all defensible choices that DATASET declares, crossed with each other.
 
     \b
@@ -239,24 +251,30 @@ def multiverse(dataset: str, value: float | None, level: float, curve: Path | No
     DATASET is a bundled dataset's name or a folder with a choices.toml. Prints the share of specifications on each side
     of no effect, which choice moves the answer most, and what the specifications of each option come to.
     """
+    from metamiq.protocol.compliance import Analysis, Ask, as_dict, comply, labels_in_words
     from metamiq.report.content import json_rows
     from metamiq.report.writing import json_text
     from metamiq.sensitivity.multiverse import multiverse as run
 
     check_picture(curve, "--curve")
-    found = run(open_dataset(dataset), level=level)
+    ds = open_dataset(dataset)
+    plan = protocol_for(protocol, ds.path)
+    wanted = Analysis("multiverse", "all choices at once", (Ask("sensitivity", "multiverse"),))
+    planned = None if plan is None else comply(plan, [wanted])
+    found = run(ds, level=level)
     moves, options = found.decomposition().reset_index(), found.options().reset_index()
     if as_json:
         answer: dict[str, Any] = {
             "summary": found.summary(value).splitlines(),
             "shares": json_rows(found.share().to_frame().T)[0],
         }
-        answer |= {"choices": json_rows(moves), "options": json_rows(options)}
+        answer |= {"choices": json_rows(moves), "options": json_rows(options), "protocol": as_dict(planned)}
         click.echo(json_text(answer), nl=False)
     else:
         click.echo(found.summary(value))
         click.echo("")
         click.echo(options.to_string(index=False, float_format=lambda x: f"{x:.2f}", na_rep=""))
+        click.echo(f"\n{labels_in_words(planned)}")
     if curve is not None:
         from metamiq import plots
 

@@ -34,20 +34,25 @@ def small_study(funnel: Path | None, as_json: bool, **choices: Any) -> None:
     FILE is a study table (CSV or .xlsx) or a bundled dataset's name.
     """
     from metamiq.cli.study_tables import fit_of
+    from metamiq.protocol.compliance import as_dict, note_of
     from metamiq.report.content import json_value
+    from metamiq.report.planned import label_small_study, small_study_done
     from metamiq.report.small_study import small_study_data
     from metamiq.report.writing import json_text
     from metamiq.sensitivity.small_study_overview import small_study_effects
 
     check_picture(funnel, "--funnel")
-    fit = fit_of(**choices)
+    fitted = fit_of(**choices)
+    fit = fitted.fit
     found = small_study_effects(fit)  # type: ignore[arg-type]  # refuses bounds itself
+    planned = fitted.compliance(small_study_done(found))
+    found = label_small_study(found, planned)
     if as_json:
         values = {"k": found.k, "mean": found.mean, "ci_low": found.ci.low, "ci_high": found.ci.high}
         answer = {k: json_value(v) for k, v in {**values, "level": found.level, "measure": found.measure}.items()}
-        click.echo(json_text(answer | small_study_data(found)), nl=False)
+        click.echo(json_text(answer | small_study_data(found) | {"protocol": as_dict(planned)}), nl=False)
     else:
-        click.echo(found.summary())
+        click.echo(f"{found.summary()}\n\n{note_of(planned)}")
     if funnel is not None:
         from metamiq import plots
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -149,9 +149,10 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The argument and options of commands that fit one study table; `fit_of` takes what they give."""
     command = table_options(command)
     for option in (
-        click.option("--level", default=0.95, show_default=True, help="Coverage of intervals."),
-        click.option("--test", default="knha", show_default=True, help="knha, z, t or adhoc."),
-        click.option("--method", default="REML", show_default=True, help="Estimator of tau2: REML, DL, PM, ML, FE ..."),
+        protocol_option,
+        click.option("--level", type=float, help="Coverage of intervals. Default: the protocol's, or 0.95."),
+        click.option("--test", help="knha, z, t or adhoc. Default: the protocol's, or knha."),
+        click.option("--method", help="Estimator of tau2: REML, DL, PM, ML, FE ... Default: the protocol's, or REML."),
         click.option("--measure", help="SMD, MD, OR, RR ...; not needed when the table has yi and vi."),
         click.argument("source", metavar="FILE"),
     ):
@@ -159,16 +160,31 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+class Fitted(NamedTuple):
+    """A fit, the protocol that it goes by, and the variance formula that the protocol gave."""
+
+    fit: PooledEffect | BoundedFit
+    plan: Protocol | None
+    vtype: str | None
+
+    def compliance(self, done: Iterable[tuple[str, str]]) -> Compliance | None:
+        """Labels of analyses beside the fit, each given with why it could not be done."""
+        from metamiq.protocol.study import study_compliance
+
+        return None if self.plan is None else study_compliance(self.plan, self.fit, vtype=self.vtype, done=done)
+
+
 def fit_of(
     source: str,
     measure: str | None,
-    method: str,
-    test: str,
-    level: float,
+    method: str | None,
+    test: str | None,
+    level: float | None,
+    protocol: str | None,
     sheet: str | None,
     columns: tuple[str, ...],
     where: tuple[str, ...],
-) -> PooledEffect | BoundedFit:
+) -> Fitted:
     """The fit of a study table: a file, or a bundled dataset, of which verdicts enter as bounds."""
     from metamiq.effects.trials import trial_effects
     from metamiq.pooling.bounded import random_effects_bounded
@@ -177,12 +193,18 @@ def fit_of(
     path = Path(source)
     if path.is_file() or path.suffix:
         table = read_study_table(path, sheet, columns, where)
+        plan = protocol_for(protocol, path.parent)
     else:
         ds = open_dataset(source)
+        plan = protocol_for(protocol, ds.path)
         if not ds.results.empty:
-            return random_effects_bounded(trial_effects(ds), level=level)
+            planned = None if plan is None else plan.plan.level
+            return Fitted(random_effects_bounded(trial_effects(ds), level=level or planned or 0.95), plan, None)
         table = ds.trials
-    return random_effects(with_effects(table, measure), method=method, test=test, level=level)
+    use = settings_of(plan, table, measure=measure, method=method, test=test, level=level)
+    effects = with_effects(table, use.measure, use.vtype)
+    fit = random_effects(effects, method=use.method, test=use.test, level=use.level, pi_method=use.pi_method)
+    return Fitted(fit, plan, use.vtype)
 
 
 def with_effects(table: pd.DataFrame, measure: str | None, vtype: str | None = None) -> pd.DataFrame:

@@ -176,3 +176,12 @@ def note_of(compliance: Compliance | None) -> str:
 def as_dict(compliance: Compliance | None) -> dict[str, Any]:
     """What an output's JSON says about the protocol."""
     return {"note": NO_PROTOCOL} if compliance is None else compliance.to_dict()
+
+
+def labels_in_words(compliance: Compliance | None) -> str:
+    """Every analysis with its label, a line each, and which protocol they go by; or that there is no protocol."""
+    if compliance is None:
+        return NO_PROTOCOL
+    rows = compliance.table.to_dict(orient="records")
+    lines = [f"{row['analysis']}: {row['planned']}" for row in rows if row["carried_out"]]
+    return "\n".join(["Planned and not planned", *lines, compliance.protocol.note])

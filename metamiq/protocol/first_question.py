@@ -16,6 +16,15 @@ from metamiq.question import CUTOFF, DROPOUT_MEASURES, FEW_SESSIONS, Answers, Ca
 #: Sensitivity analyses that refit the main model.
 _REFITS = ("leave_one_out", "cumulative")
 
+#: How points and bounds are pooled together.
+TOGETHER = {"bounds": "bounds", "method": "ML", "test": "LR"}
+
+
+def settings_of_effects(level: float) -> dict[str, Any]:
+    """What `trial_effects` does by default."""
+    which = {name: getattr(PRIMARY_RULE, name) for name in ("domains", "raters", "timepoints", "not_certainty")}
+    return {"measure": "SMD", "vtype": "LS", "level": level, **which}
+
 
 def first_question_compliance(protocol: Protocol, answers: Answers, done: Iterable[tuple[str, str]] = ()) -> Compliance:
     """Label the analyses of the first question.
@@ -31,10 +40,8 @@ def first_question_compliance(protocol: Protocol, answers: Answers, done: Iterab
         Sensitivity analyses beside them, each with why it could not be done ("" where it could).
     """
     effects = answers.effects
-    rule = PRIMARY_RULE
-    which: dict[str, Any] = {name: getattr(rule, name) for name in ("domains", "raters", "timepoints", "not_certainty")}
-    numbers: dict[str, Any] = {"measure": "SMD", "vtype": "LS", "level": answers.level, **which}
-    together = numbers | {"bounds": "bounds", "method": "ML", "test": "LR"}
+    numbers = settings_of_effects(answers.level)
+    together = numbers | TOGETHER
 
     def ask(kind: str, what: str = "", **more: Any) -> Ask:
         return Ask(kind, what, together, **more)

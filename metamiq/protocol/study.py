@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.protocol.compliance import Analysis, Ask, Compliance, comply
+from metamiq.protocol.first_question import TOGETHER, settings_of_effects
 from metamiq.protocol.record import Protocol
 from metamiq.protocol.vocabulary import SENSITIVITY, SMALL_STUDY, default_vtype
 
@@ -71,19 +73,19 @@ def settings_for(
 
 def study_compliance(
     protocol: Protocol,
-    fit: PooledEffect | MetaRegression,
+    fit: PooledEffect | MetaRegression | BoundedFit,
     *,
     vtype: str | None = None,
     moderators: str | None = None,
     done: Iterable[tuple[str, str]] = (),
 ) -> Compliance:
-    """Label the analyses of a study table.
+    """Label the analyses of a study table, or of a dataset of points and bounds.
 
     Parameters
     ----------
     protocol : Protocol
         From `read_protocol`.
-    fit : PooledEffect or MetaRegression
+    fit : PooledEffect, MetaRegression or BoundedFit
         The fit; its label has the key ``"pooled"``.
     vtype : str, optional
         Variance formula of the effect sizes, where it was chosen; otherwise the measure's own.
@@ -92,15 +94,19 @@ def study_compliance(
     done : iterable of (str, str)
         Sensitivity analyses beside it, each with why it could not be done ("" where it could).
     """
-    measure = getattr(fit, "measure", None)
+    measure = fit.measure
     used: dict[str, Any] = {"method": fit.method, "test": fit.test, "level": fit.level}
-    if isinstance(fit, PooledEffect):
-        used["pi_method"] = fit.pi_method
     computed: dict[str, Any] = {}
-    if measure:
-        computed["measure"] = measure
-        if (formula := vtype or default_vtype(measure)) is not None:
-            computed["vtype"] = formula
+    table = fit.effects if isinstance(fit, BoundedFit) else fit.source.frame
+    if isinstance(fit, BoundedFit):
+        computed, used = settings_of_effects(fit.level), used | TOGETHER
+    else:
+        if isinstance(fit, PooledEffect):
+            used["pi_method"] = fit.pi_method
+        if measure:
+            computed["measure"] = measure
+            if (formula := vtype or default_vtype(measure)) is not None:
+                computed["vtype"] = formula
     kind, what = ("moderator", moderators) if moderators else ("estimate", "")
     name = f"meta-regression on {moderators}" if moderators else "pooled mean"
     unknown = "" if measure else "The table has effect sizes of its own: that they are as planned was not checked."
@@ -109,4 +115,4 @@ def study_compliance(
         settings = computed | used if method in _REFITS else computed
         label = SMALL_STUDY.get(method, SENSITIVITY[method])
         analyses.append(Analysis(method, label, (Ask("sensitivity", method, settings),), failed))
-    return comply(protocol, analyses, fit.source.frame)
+    return comply(protocol, analyses, table)

@@ -229,11 +229,12 @@ class SmallStudyEffects:
         whole = corrected_text(self.mean, *self.ci, ratio=ratio, percent=f"{percent} CI ")
         head = f"Small-study effects: k = {self.k}, {name} {whole}"
         used = self.table[self.table["refused"] == ""]
-        rows = [("method", "result", "p", "p of", f"corrected {name} ({percent} CI)")]
+        labelled = "planned" in self.table
+        rows = [("method", "result", "p", "p of", f"corrected {name} ({percent} CI)", "planned" if labelled else "")]
         for row in used.to_dict(orient="records"):
             p = "" if np.isnan(row["p_value"]) else p_text(row["p_value"], 3).removeprefix("p ").removeprefix("= ")
             corrected = corrected_text(row["estimate"], row["ci_low"], row["ci_high"], ratio=ratio)
-            rows.append((row["method"], row["result"], p, row["p_of"] if p else "", corrected))
+            rows.append((row["method"], row["result"], p, row["p_of"] if p else "", corrected, row.get("planned", "")))
         wide = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
         lines = [head, ""]
         lines += ["  ".join(x.ljust(w) for x, w in zip(row, wide, strict=True)).rstrip() for row in rows]
