@@ -60,7 +60,7 @@ def characteristics(
         "table": lambda: _terminal(block(table)),
         "csv": lambda: csv_text(table),
         "json": lambda: json_text({"dataset": name, "studies": json_rows(table)}),
-        **_documents(title, (block(table),)),
+        **_documents(title, "characteristics", "Study characteristics", (block(table),)),
     }
     _give(made, kind, out)
 
@@ -122,7 +122,7 @@ def grade(
         "table": lambda: found.summary() + "\n",
         "csv": lambda: csv_text(found.findings().merge(found.to_frame(), on="outcome")),
         "json": lambda: json_text({"dataset": name, **found.to_dict()}),
-        **_documents(f"{name}: summary of findings", found.blocks()),
+        **_documents(f"{name}: summary of findings", "certainty", "Certainty of the evidence", found.blocks()),
     }
     _give(made, kind, out)
 
@@ -159,12 +159,12 @@ def _outcomes(opened: Any, measure: str | None, method: str, test: str) -> Any:
     return of_table(with_effects(opened, measure), method=method, test=test)
 
 
-def _documents(title: str, blocks: tuple[Block, ...]) -> dict[str, Callable[[], str]]:
+def _documents(title: str, key: str, heading: str, blocks: tuple[Block, ...]) -> dict[str, Callable[[], str]]:
     from metamiq.report.document import Document, Section
     from metamiq.report.markdown import markdown
     from metamiq.report.page import page
 
-    whole = Document(title, (), (), (Section("table", "Table", blocks),), {})
+    whole = Document(title, (), (), (Section(key, heading, blocks),), {})
     return {"markdown": lambda: markdown(whole), "html": lambda: page(whole)}
 
 

@@ -224,8 +224,9 @@ def block(table: pd.DataFrame) -> Table:
         rows = tuple(tuple(Cell(x) for x in row) for row in table.itertuples(index=False, name=None))
         return Table("characteristics", caption, tuple(str(h).strip() for h in table.columns), rows)
     merged = tuple(_merged({str(k): v for k, v in row.items()}) for row in table.to_dict(orient="records"))
-    head = ("study", "participants", "n", "MI", "CBT", "comparison", _OUTCOMES, _SOURCES)
-    return Table("characteristics", f"{caption} Time point post is the end of CBT.", head, merged)
+    head = ("study", "participants", "n, MI v CBT", "MI", "CBT", "comparison", "outcomes", _SOURCES)
+    times = "Outcomes are given with their time points; post is the end of CBT."
+    return Table("characteristics", f"{caption} {times}", head, merged)
 
 
 def _merged(row: dict[str, str]) -> tuple[Cell, ...]:
@@ -241,19 +242,20 @@ def _merged(row: dict[str, str]) -> tuple[Cell, ...]:
     same = "" if given["overlaps_with"] == ABSENT else f"same people as {given['overlaps_with']}"
     arms = "" if row["arms"].startswith("2") else f"{row['arms']} arms in all"
     mi, cbt, both = given["n_mi"], given["n_cbt"], given["n_total"]
-    sizes = "" if (mi, cbt) == (ABSENT, ABSENT) else f"MI + CBT {mi}, comparison {cbt}"
+    sizes = "" if (mi, cbt) == (ABSENT, ABSENT) else f"{mi} v {cbt}"
     people = some(sizes, "" if both == ABSENT or (sizes and ABSENT not in sizes) else f"{both} in both", arms)
+    doi, *others = row[_SOURCES].split("; ") if row[_SOURCES].startswith("doi:") else ("", row[_SOURCES])
     texts = (
-        row["study"],
         some(given["disorder"], given["population"], given["country"], same),
         people,
         some(number("mi_sessions", "session"), number("mi_minutes", "minute"), given["mi_delivery"]),
         some(given["cbt_delivery"], number("cbt_sessions", "session"), given["design"]),
         row[_TRIAL["comparator"]],
         row[_OUTCOMES],
-        row[_SOURCES],
+        "; ".join(others) or ABSENT,
     )
-    return tuple(Cell(text) for text in texts)
+    link = f"https://doi.org/{doi.removeprefix('doi:')}" if doi else ""
+    return (Cell(row["study"], href=link), *map(Cell, texts))
 
 
 def describes(table: pd.DataFrame) -> bool:

@@ -79,6 +79,15 @@ class Text:
     kind: ClassVar[str] = "text"
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list of texts under a name, such as references."""
+
+    name: str
+    items: tuple[str, ...]
+    kind: ClassVar[str] = "list"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """A table with a caption."""
@@ -157,7 +166,7 @@ class Downloads:
     kind: ClassVar[str] = "downloads"
 
 
-Block = Text | Table | Figure | Verdicts | Terms | Explanations | Panel | Calculator | Downloads
+Block = Text | Listed | Table | Figure | Verdicts | Terms | Explanations | Panel | Calculator | Downloads
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,7 @@ from metamiq.pooling.records import PooledEffect
 from metamiq.question import Answers, CannotFit
 from metamiq.report import grade_facts as known
 from metamiq.report.content import json_rows
-from metamiq.report.document import Block, Cell, Table, Text, cell_text
+from metamiq.report.document import Block, Cell, Listed, Table, Text, cell_text
 from metamiq.report.grade_judgements import DOMAINS, DOWN, LEVELS, TITLES, Judged, read_judgements, template
 
 NOT_JUDGED = "not judged"
@@ -110,7 +110,7 @@ class GradeTable:
             fit = row.fit
             lines += [
                 row.outcome,
-                f"  {known.effect_text(fit)}; {_people(row)} participants; {known.studies(fit.n_studies)}",
+                f"  {known.effect_text(fit)}; participants {_people(row)}; {known.studies(fit.n_studies)}",
             ]
             lines += [f"  {x}" for x in (known.in_plain_words(fit), row.absolute) if x]
             lines.append(f"  certainty: {_certainty(row)}")
@@ -168,11 +168,7 @@ class GradeTable:
                 )
             )
         about = self.about
-        return (
-            *tables,
-            Text(" ".join(about.sentences)),
-            *(Text(reference, soft=True) for reference in about.references),
-        )
+        return (*tables, Text(" ".join(about.sentences)), Listed("References", about.references))
 
 
 def grade_table(

@@ -11,6 +11,7 @@ from metamiq.report.document import (
     Document,
     Explanations,
     Figure,
+    Listed,
     Panel,
     Table,
     Terms,
@@ -53,12 +54,14 @@ def markdown(document: Document, files: Mapping[str, str] | None = None) -> str:
 
 def _has_substance(blocks: tuple[Block, ...]) -> bool:
     """Whether anything is left on paper: a calculator and files to download are not."""
-    return any(isinstance(b, (Table, Figure, Verdicts, Terms, Explanations, Panel)) for b in blocks)
+    return any(isinstance(b, (Listed, Table, Figure, Verdicts, Terms, Explanations, Panel)) for b in blocks)
 
 
 def _block(block: Block, files: Mapping[str, str]) -> str:
     if isinstance(block, Text):
         return escaped(block.text)
+    if isinstance(block, Listed):
+        return "\n".join([f"**{escaped(block.name)}**", "", *(f"- {escaped(item)}" for item in block.items)])
     if isinstance(block, Figure):
         caption = escaped(block.caption)
         return f"![{caption}]({files[block.name]})" if block.name in files else f"Figure: {caption}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from metamiq.explaining.methods import MethodsParagraph, joined, methods_paragraph
 from metamiq.question import Answers, CannotFit
-from metamiq.report.document import Block, Text
+from metamiq.report.document import Block, Listed, Text
 
 _RULE = (
     "One symptom result per trial at the end of CBT, clinician-rated where both exist; a positive effect favours MI + "
@@ -41,7 +41,7 @@ def blocks(paragraphs: list[MethodsParagraph], made: str) -> tuple[Block, ...]:
     """The section: paragraphs, what it was computed with, references."""
     together = joined(*paragraphs)
     said = (Text(" ".join(p.sentences)) for p in paragraphs)
-    return (*said, Text(made, soft=True), *(Text(reference, soft=True) for reference in together.references))
+    return (*said, Text(made, soft=True), Listed("References", together.references))
 
 
 def data(paragraphs: list[MethodsParagraph]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def assemble(
     tables = content.tables(answers, verdicts)
     progress("drawing")
     figures = first_question(answers, review.beside(answers.effects))
-    shown = review_parts(ds, lambda: outcomes_of(answers), review)
+    shown = review_parts(ds, answers.effects, lambda: outcomes_of(answers), review)
     figures |= shown.figures
     progress("running all choices at once")
     choices = choices_of(ds, printed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -43,15 +43,19 @@ class Review:
 
     def beside(self, effects: pd.DataFrame) -> pd.DataFrame | None:
         """The risk-of-bias judgements where a forest plot of these effects can show them, else None."""
+        return None if self.unmatched(effects) else self.risk_of_bias
+
+    def unmatched(self, effects: pd.DataFrame) -> str:
+        """Why the judgements cannot stand beside these effects; empty when they can, or when there are none."""
         if self.risk_of_bias is None:
-            return None
+            return ""
         from metamiq.datasets.risk_of_bias_join import join_risk_of_bias
 
         try:
             join_risk_of_bias(effects, self.risk_of_bias)
-        except DataError:  # a study without judgements; the section on risk of bias says so
-            return None
-        return self.risk_of_bias
+        except DataError as error:
+            return str(error)
+        return ""
 
 
 NOTHING = Review()
@@ -100,7 +104,7 @@ def find_review(
 
 
 def review_parts(
-    source: Dataset | pd.DataFrame, outcomes: Callable[[], Mapping[str, Fit]], review: Review
+    source: Dataset | pd.DataFrame, effects: pd.DataFrame, outcomes: Callable[[], Mapping[str, Fit]], review: Review
 ) -> ReviewParts:
     """Tables, figures and sections of a review.
 
@@ -108,6 +112,8 @@ def review_parts(
     ----------
     source : Dataset or DataFrame
         What the studies are described from.
+    effects : DataFrame
+        What the forest plot shows.
     outcomes : callable
         Gives the pooled outcomes by name; called only when there are judgements on their certainty.
     review : Review
@@ -128,7 +134,9 @@ def review_parts(
     if bias is not None:
         figures["risk_of_bias"] = _drawn(lambda: plots.traffic_lights(bias))
         tables["risk_of_bias"] = bias.drop(columns="line", errors="ignore")
-        studies.append(Section("risk-of-bias", "Risk of bias", _bias(bias, figures["risk_of_bias"])))
+        studies.append(
+            Section("risk-of-bias", "Risk of bias", _bias(bias, figures["risk_of_bias"], review.unmatched(effects)))
+        )
     if review.grade is not None:
         from metamiq.report.grade import grade_table
 
@@ -172,15 +180,16 @@ def _flow(flow: pd.DataFrame, svg: str) -> tuple[Block, ...]:
     return (*shown, *((Text(" ".join([_MISMATCH, *wrong])),) if wrong else ()))
 
 
-def _bias(judged: pd.DataFrame, svg: str) -> tuple[Block, ...]:
+def _bias(judged: pd.DataFrame, svg: str, unmatched: str) -> tuple[Block, ...]:
     from metamiq.datasets.risk_of_bias import risk_of_bias_findings
 
     columns = [str(c) for c in judged.columns if c != "line"]
-    titles: dict[str, Any] = judged.attrs.get("domains", {})
+    named = "; ".join(f"{code}: {title}" for code, title in judged.attrs.get("domains", {}).items()) + "."
     return (
         Figure("risk_of_bias", svg, "Risk of bias of each study, by domain and overall."),
+        *((Text(f"Not shown beside the forest plot. {unmatched}"),) if unmatched else ()),
         *(Text(finding) for finding in risk_of_bias_findings(judged)),
-        grid("risk_of_bias", judged, "The same judgements in words.", columns, heads={**titles, "overall": "overall"}),
+        grid("risk_of_bias", judged, f"The same judgements in words. {named}", columns),
     )
 
 

@@ -84,7 +84,7 @@ def document(
     panel = what_if.study_table(fit, groups, "g" if measure == "SMD" else "mean")
     planned = None if protocol is None else study_report(protocol, fit, vtype, unlabelled, panel, found)
     small, tables = label_small_study(found, planned), label_tables(unlabelled, planned)
-    shown = review_parts(fit.effects, lambda: outcomes_of_table(fit), review)
+    shown = review_parts(fit.effects, fit.effects, lambda: outcomes_of_table(fit), review)
     tables |= shown.tables
     figures = _figures(fit, groups, review.beside(fit.effects))
     explained = derivations.study_table(fit, measure)
