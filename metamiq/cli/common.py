@@ -24,8 +24,10 @@ EXIT_COULD_NOT_RUN = 2
 
 
 def say(message: str) -> None:
-    """Tell the user something that is not a result."""
-    click.echo(message, err=True)
+    """Tell the user something that is not a result; what would change the terminal is written out."""
+    from metamiq.datasets.faults import visible
+
+    click.echo(visible(message.replace("\t", " ")), err=True)
 
 
 def guarded(command: Callable[..., int | None]) -> Callable[..., None]:

@@ -26,9 +26,12 @@ def bundle(dataset: str, out: Path | None) -> None:
     Data, data dictionary, settings, results, figure, checksums and licence; `metamiq verify` checks it.
     """
     from metamiq.living.bundle import bundle as pack
+    from metamiq.living.bundle import dangers
     from metamiq.report.writing import write_folder
 
     ds = open_dataset(dataset)
+    for place, problem in dangers(ds):
+        say(f"note: {place}: {problem}; the bundle holds the table as it is")
     target = out or Path(f"{ds.name}.zip")
     write_folder(target.parent, {target.name: pack(ds)})
     say(f"written: {target}")

@@ -18,6 +18,8 @@ from metamiq.datasets.faults import Fault, FaultyDataError, control_character, q
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 #: Longest cell that is read, in characters (the limit that Python's csv module comes with).
 LONGEST_CELL = 131_072
+#: Largest file that is read, in bytes; a million rows of a study table have about 50 million.
+LARGEST_FILE = 500_000_000
 #: What spreadsheets write in place of a value that they could not compute.
 SPREADSHEET_ERRORS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#SPILL!", "#CALC!"}
 _BOMS = (
@@ -168,7 +170,12 @@ def table_of(
 
 def _load(file: Path, name: str) -> bytes:
     try:
-        return file.read_bytes()
+        with open(file, "rb") as stream:  # not by its size: a pipe has none
+            raw = stream.read(LARGEST_FILE + 1)
+        if len(raw) <= LARGEST_FILE:
+            return raw
+        rule = f"a table must have at most {LARGEST_FILE:,} bytes"
+        fault = Fault(rule, "it has more", name, advice="Leave out the columns that are not needed.")
     except IsADirectoryError:
         fault = Fault("a table must be a file", "this is a folder", name, advice="Name the CSV file in it.")
     except FileNotFoundError:

@@ -120,11 +120,35 @@ def _existing(path: Path) -> dict[str, Any]:
     rule = "datapackage.json must hold one JSON object"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise FaultyDataError([Fault(rule, f"it cannot be read: {error}", str(file))]) from None
     if not isinstance(content, dict):
         raise FaultyDataError([Fault(rule, f"it holds a {type(content).__name__}", str(file))])
+    if problem := _misshapen(content):
+        advice = "Correct it, or delete the file: what metamiq knows of the columns is written again."
+        raise FaultyDataError([Fault("datapackage.json must be a data package", problem, str(file), advice=advice)])
     return content
+
+
+def _misshapen(package: dict[str, Any]) -> str:
+    """What is not of the shape that a data package has, in words; empty when all is."""
+    if not isinstance(package.get("title", ""), str):
+        return "title is no text"
+    for name in ("resources", "licenses"):
+        items = package.get(name, [])
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            return f"{name} is no list of objects"
+    for resource in package.get("resources", []):
+        schema = resource.get("schema", {})
+        fields = schema.get("fields", []) if isinstance(schema, dict) else None
+        if not isinstance(fields, list) or not all(isinstance(field, dict) for field in fields):
+            return f"the schema of resource {resource.get('name')!r} has no list of fields"
+        if not all(isinstance(field.get("name", ""), str) for field in fields):
+            return f"a field of resource {resource.get('name')!r} has a name that is no text"
+        key = schema.get("primaryKey", [])
+        if not isinstance(key, str) and not (isinstance(key, list) and all(isinstance(name, str) for name in key)):
+            return f"the primaryKey of resource {resource.get('name')!r} names no columns"
+    return ""
 
 
 def _resource(

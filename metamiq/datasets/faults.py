@@ -90,3 +90,14 @@ def control_character(text: str) -> str:
     """
     found = _CONTROL.search(text)
     return found[0] if found else ""
+
+
+def visible(text: str) -> str:
+    r"""The text with every control character written out, for messages that quote what a user did not write.
+
+    Examples
+    --------
+    >>> print(visible("\x1b[2Ja"))
+    \x1b[2Ja
+    """
+    return _CONTROL.sub(lambda sign: repr(sign[0])[1:-1], text)

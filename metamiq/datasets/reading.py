@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -161,7 +162,8 @@ def read_dataset(folder: str | PathLike[str]) -> Dataset:
 
 
 def _read_tables(path: Path) -> Dataset:
-    present = [table for table in TABLES if (path / f"{table}.csv").exists()]
+    # A link that leads nowhere is no absent table: without its results a dataset would give another answer.
+    present = [table for table in TABLES if os.path.lexists(path / f"{table}.csv")]
     if "trials" not in present:
         others = sorted(entry.name for entry in path.glob("*.csv"))
         came = f"the folder has {', '.join(others)}" if others else "the folder has no CSV file"
@@ -172,8 +174,13 @@ def _read_tables(path: Path) -> Dataset:
     notes: list[str] = []
     raw = {}
     for table in present:
+        place = path / f"{table}.csv"
+        if not place.is_file() and not place.is_dir():  # reading a pipe would wait for ever
+            came = "it is a link that leads nowhere" if place.is_symlink() else "it is a pipe or a device"
+            faults.append(Fault("a table must be a file", came, str(place)))
+            continue
         try:
-            raw[table] = read_csv_table(path / f"{table}.csv")
+            raw[table] = read_csv_table(place)
         except FaultyDataError as error:
             faults += error.faults
     is_evidence = holds_evidence(present, map(str, raw["trials"].frame if "trials" in raw else ()))

@@ -20,9 +20,11 @@ from typing import Any
 import pandas as pd
 
 from metamiq.datasets import Dataset, datapackage, read_dataset
+from metamiq.datasets.faults import visible
 from metamiq.errors import DataError
 from metamiq.living.difference import QUANTITIES
 from metamiq.living.folders import files_of
+from metamiq.living.proposal import text_fault
 from metamiq.protocol.first_question import first_question_compliance
 from metamiq.protocol.reading import protocol_beside
 from metamiq.protocol.record import NO_PROTOCOL
@@ -31,6 +33,8 @@ from metamiq.verdicts import audit
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same data give the same bytes
 _LARGEST = 100_000_000
+_RATIO = 200  # real tables are packed 3 to 20 times
+_DEEPEST = 20  # levels in results.json and settings.json; real ones have three
 _NAME = re.compile(r"(?:(?:data|figures)/)?[A-Za-z0-9_][A-Za-z0-9_. -]*")
 _SUMS = "SHA256SUMS"
 _README = """{title}
@@ -73,12 +77,13 @@ class Verification:
 
     def summary(self) -> str:
         """What was compared and each fault; the caller prints it."""
+        # What a bundle says comes from somebody else.
         head = f"{self.n_files} files and {self.n_values} values compared; {len(self.faults)} differ."
         lines = [f"{r['place']}: stored {r['stored']}, here {r['computed']}"
                  + ("" if math.isnan(r["digits"]) else f" ({r['digits']:.0f} digits agree)")
                  for r in self.faults.to_dict(orient="records")]  # fmt: skip
         lines += [f"{name}: {old} then, {new} here" for name, (old, new) in self.versions.items()]
-        return "\n".join([head, *lines])
+        return "\n".join(visible(line) for line in [head, *lines])
 
 
 def bundle(ds: Dataset) -> bytes:
@@ -97,7 +102,7 @@ def bundle(ds: Dataset) -> bytes:
     Raises
     ------
     DataError
-        If no trial of the dataset is usable.
+        If no trial of the dataset is usable, or one of its files is a symbolic link.
 
     Examples
     --------
@@ -110,6 +115,8 @@ def bundle(ds: Dataset) -> bytes:
 
     answers = Answers(ds)
     package = datapackage(ds.path)
+    if links := sorted(p.name for p in ds.path.iterdir() if p.is_symlink() and not p.name.startswith(".")):
+        raise DataError(f"A dataset to be packed must hold its own files, but {', '.join(links)} is a symbolic link.")
     files: dict[str, bytes] = {f"data/{file.name}": file.read_bytes() for file in files_of(ds.path)}
     files["README.txt"] = _README.format(title=package.get("title", ds.name)).encode("utf-8")
     files["LICENSE.txt"] = _licence(package).encode("utf-8")
@@ -131,6 +138,29 @@ def bundle(ds: Dataset) -> bytes:
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, files[name])
     return out.getvalue()
+
+
+def dangers(ds: Dataset) -> list[tuple[str, str]]:
+    """Cells of the tables that a spreadsheet would run, with the reason; a bundle holds the tables as they are.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Evidence.
+
+    Returns
+    -------
+    list of (str, str)
+        File and line, and what is there.
+    """
+    return [
+        (ds.where(name, position), f"{column} {problem.replace('it begins', 'begins')}")
+        for name, table in ds.tables.items()
+        for column in table.columns
+        if not pd.api.types.is_numeric_dtype(table[column])
+        for position, cell in enumerate(table[column])
+        if isinstance(cell, str) and cell != "-" and (problem := text_fault(cell))
+    ]
 
 
 def verify(path: str | PathLike[str]) -> Verification:
@@ -169,7 +199,8 @@ def verify(path: str | PathLike[str]) -> Verification:
         x, y = old.get(place, "nothing"), new.get(place, "nothing")
         if x != y:
             faults.append((f"results.json: {place}", x, y, _digits(x, y)))
-    then, here = settings.get("versions", {}), _settings()["versions"]
+    then, here = settings.get("versions"), _settings()["versions"]
+    then = then if isinstance(then, dict) else {}
     other = {str(n): (str(v), here.get(n, "none")) for n, v in then.items() if here.get(n) != v}
     table = pd.DataFrame(faults, columns=["place", "stored", "computed", "digits"]).astype({"digits": float})
     return Verification(table, len(files) - 1, len(old), other)
@@ -234,8 +265,16 @@ def _unpack(file: Path) -> dict[str, bytes]:
             size = sum(entry.file_size for entry in entries)
             if size > _LARGEST:
                 raise DataError(f"{file} must unpack to at most {_LARGEST:,} bytes, but it says {size:,}.")
+            for entry in entries:
+                if entry.file_size > 1_000_000 and entry.file_size > _RATIO * entry.compress_size:
+                    raise DataError(
+                        f"The parts of {file} must be packed at most {_RATIO}-fold, but {entry.filename} says "
+                        f"{entry.file_size:,} bytes from {entry.compress_size:,}."
+                    )
             return {name: archive.read(name) for name in names}
-    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # OSError, and whatever a zip file that was tampered with makes zipfile raise
         raise DataError(f"{file} must be a zip file that can be read, but it is not ({error}).") from None
 
 
@@ -244,9 +283,20 @@ def _load(content: bytes, name: str, path: object) -> dict[str, Any]:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name} in {path} must be JSON, but it is not ({error}).") from None
+    if _depth(value) > _DEEPEST:
+        raise DataError(f"{name} in {path} must be JSON of at most {_DEEPEST} levels, but it has more.")
     if not isinstance(value, dict):
         raise DataError(f"{name} in {path} must be one JSON object, but it is a {type(value).__name__}.")
     return value
+
+
+def _depth(value: Any) -> int:
+    """Levels of nested lists and objects, without recursion."""
+    depth, level = 0, [value]
+    while level:
+        level = [y for x in level if isinstance(x, dict | list) for y in (x.values() if isinstance(x, dict) else x)]
+        depth += bool(level)
+    return depth
 
 
 def _wrong_sums(files: Mapping[str, bytes]) -> list[tuple[str, str, str, float]]:

@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import Field
 
 from metamiq.datasets import Fault, FaultyDataError, read_csv_table
+from metamiq.datasets.faults import control_character
 from metamiq.datasets.models import Row, Text
 from metamiq.datasets.validate import check_rows
 from metamiq.errors import DataError
@@ -115,6 +116,10 @@ def add_ignored(source: Path, code: str, reason: str, row: str | None, codes: Se
         raise ValueError(f"--ignore must name a rule ({', '.join(codes)}), not {code!r}.")
     if not reason.strip():
         raise ValueError("--reason must say why the finding does not matter here, but it is empty.")
+    if sign := control_character(reason):
+        raise ValueError(f"--reason must be plain text, but it holds the control character {sign!r}.")
+    if reason.startswith("="):
+        raise ValueError(f"--reason must be plain text, but {reason[:40]!r} is run by a spreadsheet as a formula.")
     kept = [old for old in read_ignored(source, codes) if (old.code, old.row) != (code, row)]
     rows = sorted([*kept, IgnoredRow(code=code, row=row, reason=reason)], key=lambda r: (r.code, r.row or ""))
     file = ignored_file(source)

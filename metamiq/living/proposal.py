@@ -116,6 +116,9 @@ def read_proposal(path: str | PathLike[str]) -> Proposal:
     >>> folder.cleanup()
     """
     file, name = Path(path), str(path)
+    if file.exists() and not file.is_file():
+        fault = Fault("a proposal must be a file", "it is not", name, advice="Name the file with the rows.")
+        raise FaultyDataError([fault])
     if file.is_file() and file.stat().st_size > LARGEST_FILE:
         came = f"it has {file.stat().st_size:,}"
         raise FaultyDataError([Fault(f"a proposal must have at most {LARGEST_FILE:,} bytes", came, name)])
@@ -213,7 +216,7 @@ def _from_toml(file: Path, name: str) -> Proposal:
         raise FaultyDataError(
             [Fault("the file must exist", "it was not found", name, advice="Check the name.")]
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: also of a number with too many digits
         raise FaultyDataError([Fault("the file must be TOML", f"{error}", name)]) from None
     faults: list[Fault] = []
     for table in sorted(set(content) - {"proposal", *OPEN_TABLES}):

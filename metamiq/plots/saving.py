@@ -99,7 +99,7 @@ def save_svg(figure: Figure, path: str | Path, *, title: str | None = None, desc
     'empty.svg'
     """
     text = '<?xml version="1.0" encoding="utf-8"?>\n' + svg_text(figure, title=title, description=description)
-    path = Path(path)
+    path = _own(path)
     path.write_bytes(text.encode("utf-8"))
     return path
 
@@ -114,6 +114,14 @@ def save_png(figure: Figure, path: str | Path, *, dpi: float = 200) -> Path:
     ...     save_png(Figure(figsize=(2, 1)), Path(folder) / "empty.png").name
     'empty.png'
     """
-    path = Path(path)
+    path = _own(path)
     figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None, "Description": alt_text_of(figure)})
     return path
+
+
+def _own(path: str | Path) -> Path:
+    """The path, as a file of its own: a link there is replaced, not followed."""
+    own = Path(path)
+    if own.is_symlink():
+        own.unlink()
+    return own

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def write_folder(folder: Path, files: dict[str, str | bytes]) -> list[Path]:
         ) from error
     written = []
     try:
+        _refuse_links(folder, files)
         for name, content in files.items():
             part = draft / name
             part.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +65,17 @@ def write_folder(folder: Path, files: dict[str, str | bytes]) -> list[Path]:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return written
+
+
+def _refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Raise DataError where a folder in the output folder is a link; a link in place of a file is replaced."""
+    for name in names:
+        for inner in list((folder / name).parents)[: len(Path(name).parents) - 1]:
+            if inner.is_symlink():
+                raise DataError(
+                    f"The output folder must hold its own folders, but {inner} is a symbolic link. Remove the link or "
+                    "choose another --out."
+                )
 
 
 def write_file(path: Path, text: str) -> None:
