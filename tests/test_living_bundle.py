@@ -58,7 +58,7 @@ def test_a_bundle_is_complete_stable_and_verified(packed, write):
     file = write(packed)
     names = set(zipfile.ZipFile(file).namelist())
     assert names == {
-        "LICENSE.txt", "README.txt", "SHA256SUMS", "results.json", "settings.json", "figures/forest.svg",
+        "LICENSE.txt", "README.txt", "SHA256SUMS", "methods.txt", "results.json", "settings.json", "figures/forest.svg",
         "data/trials.csv", "data/results.csv", "data/claims.csv",
     }  # fmt: skip
     found = verify(file)

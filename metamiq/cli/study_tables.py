@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="With --forest: risk-of-bias judgements (CSV as robvis reads it) to show beside it.",
 )
+@click.option("--methods", is_flag=True, help="Write the methods paragraph below, with its references.")
 @table_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @guarded
@@ -62,6 +63,7 @@ def pool(
     moderators: str | None,
     figure: Path | None,
     rob: Path | None,
+    methods: bool,
     sheet: str | None,
     columns: tuple[str, ...],
     where: tuple[str, ...],
@@ -102,6 +104,11 @@ def pool(
         from metamiq.datasets.risk_of_bias_join import join_risk_of_bias
 
         join_risk_of_bias(fit.effects, judged)  # refuses unmatched studies before anything is printed
+    said = None
+    if methods:
+        from metamiq.explaining.methods import methods_paragraph
+
+        said = methods_paragraph(fit)
     if as_json:
         rows = fit.to_frame().reset_index().to_dict(orient="records")
         stored = {c: getattr(fit, c) for c in ("k", "n_studies", "tau2", "I2", "H2", "method", "test", "level")}
@@ -112,6 +119,7 @@ def pool(
                     **{k: content.json_value(v) for k, v in stored.items()},
                     **({} if planned is None else {"planned": planned.label("pooled")}),
                     "protocol": as_dict(planned),
+                    **({} if said is None else {"methods": said.to_dict()}),
                 }
             ),
             nl=False,
@@ -119,6 +127,8 @@ def pool(
     else:
         click.echo(fit.summary())
         click.echo(planned_lines(planned))
+        if said is not None:
+            click.echo(f"\n{said}")
     if figure is not None:
         from metamiq import plots
 

@@ -22,6 +22,8 @@ import pandas as pd
 from metamiq.datasets import Dataset, datapackage, read_dataset
 from metamiq.datasets.faults import visible
 from metamiq.errors import DataError
+from metamiq.explaining.methods import joined
+from metamiq.explaining.methods_first_question import first_question_methods
 from metamiq.living.difference import QUANTITIES
 from metamiq.living.folders import files_of
 from metamiq.living.proposal import text_fault
@@ -43,6 +45,7 @@ data/            the tables, datapackage.json, which explains every column, and 
 results.json     the pooled answer, the effect or bound of each trial, the verdicts; every number with all its digits;
                  with a protocol which analyses were planned
 settings.json    how they were computed, and with which versions
+methods.txt      the methods paragraph, from the settings used, with its references
 figures/         the forest plot
 SHA256SUMS       checksum of every file (sha256sum -c SHA256SUMS)
 
@@ -123,6 +126,8 @@ def bundle(ds: Dataset) -> bytes:
     protocol = protocol_beside(ds.path)
     note = NO_PROTOCOL if protocol is None else protocol.note
     files["settings.json"] = _json({**_settings(), "dataset": ds.name, "protocol": note})
+    paragraphs = joined(*first_question_methods(answers))
+    files["methods.txt"] = f"{paragraphs}\n".encode()
     files["results.json"] = _json(_results(answers))
     if not isinstance(answers.pooled, CannotFit):
         figure = plots.forest(answers.pooled, groups=("MI + CBT", "CBT")).figure.figure

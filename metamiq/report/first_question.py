@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from metamiq.explaining.methods_first_question import first_question_methods
 from metamiq.question import Answers, CannotFit
 from metamiq.report import content, derivations, glossary, methods, what_if
 from metamiq.report.choices import ChoicesFound
@@ -73,7 +74,7 @@ def document(
     """
     explained = derivations.first_question(answers, audit)
     known = {item.key for item in explained}
-    paragraphs = methods.first_question(answers)
+    paragraphs = first_question_methods(answers)
     looked = _small_study(answers, figures, small_study_of(answers) if small is None else small, planned)
     data = content.results(answers, audit, tables, planned) | {
         "small_study": [b.text if isinstance(b, Text) else b.caption for b in looked if isinstance(b, Text | Figure)],
