@@ -17,7 +17,6 @@ from metamiq.cli.sharing import bundle, export, verify
 from metamiq.cli.small_study import small_study
 from metamiq.cli.study_tables import datasets, pool
 
-
 SECTIONS = {
     "The published answer": (
         (reproduce, "the whole first question: answer, figures, verdicts, report.html"),
