@@ -311,7 +311,8 @@ def _row_faults(header: list[str], rows: list[list[str]], lines: list[int], name
         if len(row) != width:
             rule = f"a row must have as many cells as the header ({width})"
             advice = "Put a cell that contains the separator in double quotes; keep the separators of empty cells."
-            faults.append(Fault(rule, f"this one has {len(row)}: {quoted(row[0])} ...", name, line, advice=advice))
+            came = f"this one has {len(row)}: {quoted(row[0] if row else '')} ..."
+            faults.append(Fault(rule, came, name, line, advice=advice))
         for position, cell in enumerate(row):
             if len(cell) > LONGEST_CELL:
                 came = f"one has {len(cell):,}"
