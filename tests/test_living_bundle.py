@@ -64,7 +64,7 @@ def test_a_bundle_is_complete_stable_and_verified(packed, write):
     found = verify(file)
     assert found.agrees, found.summary()
     assert found.versions == {}
-    assert found.n_files == 8
+    assert found.n_files == 9
     assert found.n_values > 30
 
 
