@@ -127,7 +127,7 @@ def review_parts(
     flow, bias = review.flow, review.risk_of_bias
     if flow is not None:
         figures["flow"] = _drawn(lambda: plots.flow_diagram(flow))
-        studies.append(Section("flow", "Flow of studies", _flow(flow, figures["flow"])))
+        studies.append(Section("flow-of-studies", "Flow of studies", _flow(flow, figures["flow"])))
     if described.describes(table):
         tables["characteristics"] = table
         studies.append(Section("characteristics", "Study characteristics", (described.block(table),)))
