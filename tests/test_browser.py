@@ -21,6 +21,7 @@ from metamiq.report import content, figures, study_report, what_if
 from metamiq.report.choices import choices_of
 from metamiq.report.first_question import document
 from metamiq.report.page import page
+from metamiq.report.review import find_review
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -426,9 +427,34 @@ AXE = os.environ.get("AXE_CORE", "")  # axe.min.js of the npm package axe-core
 def test_axe_finds_no_fault(at, dark):
     browser = at()
     browser.view(1200, dark=dark)
+    assert axe_faults(browser) == []
+
+
+def axe_faults(browser):
     browser.call("Runtime.evaluate", expression=Path(AXE).read_text(encoding="utf-8"))
-    found = browser.run(
+    return browser.run(
         "axe.run(document, {resultTypes: ['violations']})"
         ".then(r => r.violations.map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 99)).join(' | ')))"
     )
-    assert found == []
+
+
+def test_a_page_with_all_documents_of_a_review(browser, tmp_path):
+    """Made-up flow, risk of bias and judgements: nothing sticks out, text has contrast, headings are in order."""
+    table = mm.effect_sizes(mm.load_dataset("bcg").trials, "RR")
+    rows = [f"{name},Low,Low,High,Low,Some concerns,High" for name in table["study"]]
+    (tmp_path / "risk_of_bias.csv").write_text("\n".join(["Study,D1,D2,D3,D4,D5,Overall", *rows]), encoding="utf-8")
+    (tmp_path / "flow.csv").write_text("key,n\ndatabases,100\nrecords_screened,90\n", encoding="utf-8")
+    (tmp_path / "grade.toml").write_text(mm.grade_table(table).template(), encoding="utf-8")
+    whole = study_report.document(mm.random_effects(table), "bcg", review=find_review(tmp_path))
+    file = tmp_path / "review.html"
+    file.write_text(page(whole), encoding="utf-8")
+    for width, dark in ((320, False), (1200, True)):
+        browser.view(width, dark=dark)
+        browser.open(file.as_uri())
+        assert browser.complaints() == []
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        assert browser.run(CONTRAST) == []
+        levels = browser.run("[...document.querySelectorAll('main h2, main h3')].map(e => +e.tagName[1])")
+        assert levels[0] == 2
+        if Path(AXE).is_file():
+            assert axe_faults(browser) == []

@@ -17,7 +17,9 @@ from numpy.testing import assert_allclose
 
 import metamiq as mm
 from metamiq.cli import main
+from metamiq.question import CannotFit
 from metamiq.report import grade_facts, study_report
+from metamiq.report import reproduce as reproduce_module
 from metamiq.report.grade import NOT_JUDGED, grade_table
 from metamiq.report.grade_judgements import DOMAINS, DOWN, LEVELS, UP, Judged, Judgement, read_judgements, template
 from metamiq.report.markdown import markdown
@@ -379,15 +381,17 @@ def test_judgements_that_do_not_fit_the_forest_are_shown_alone(folder, ratios):
     page(whole)
 
 
-def test_the_first_question_with_documents(tmp_path):
+def test_the_first_question_with_documents(tmp_path, monkeypatch):
+    quick = CannotFit("left out of this test for its time")
+    monkeypatch.setattr(reproduce_module, "choices_of", lambda ds, printed: quick)
+    monkeypatch.setattr(reproduce_module.what_if, "first_question", lambda answers, printed: quick)
     home = tmp_path / "mine"
     assert run("copy-dataset", "mi_cbt_anxiety", home).exit_code == 0
-    table = mm.grade_table(mm.read_dataset(home))
-    (home / "grade.toml").write_text(table.template(), encoding="utf-8")
+    ds = mm.read_dataset(home)
+    (home / "grade.toml").write_text(grade_table(ds).template(), encoding="utf-8")
     (home / "flow.csv").write_text("key,n\ndatabases,100\nrecords_screened,100\n", encoding="utf-8")
     out = tmp_path / "answer"
-    done = run("reproduce", "--dataset", home, "--out", out)
-    assert done.exit_code == 0, done.output
+    reproduce_module.reproduce(ds, out, review=find_review(home))
     assert (out / "flow.svg").is_file()
     assert "not judged (missing: design, risk of bias" in (out / "report.html").read_text(encoding="utf-8")
     assert "dropout" in (out / "tables" / "grade.csv").read_text(encoding="utf-8")
