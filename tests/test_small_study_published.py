@@ -177,7 +177,12 @@ def test_p_curve_of_the_app():
     assert (ours.k_significant, ours.half.k) == (4, 3)
     found = [ours.full.right_z, ours.full.right_p, ours.half.right_z, ours.half.right_p, ours.binomial_p]
     assert_allclose(found, [-3.811016, 0.00006919847, -4.744766, 0.000001043735, 0.3125], rtol=5e-7)
+
+
+def test_flatness_and_power_of_the_app():
     # Against a power of one third the app uses noncentral F with the study's degrees of freedom, ours noncentral
     # chi-squared: close for such sizes, and on the same side.
+    p = np.array([0.0460362864600541, 0.142000097517023, 4.8255102669259e-7, 0.00611873230761173, 8.07904976118934e-6])
+    ours = p_curve(random_effects(yi=stats.norm.isf(p / 2), vi=np.ones(5)))
     assert_allclose([ours.full.flat_z, ours.flat_binomial_p], [2.27954, 0.745896], atol=0.08)
     assert_allclose([*ours.power_ci(0.90), ours.power], [0.5391935, 0.9884643, 0.9], atol=0.03)

@@ -191,6 +191,7 @@ ROWS = (
         ("small_study::eggers_test_is_the_regression_of_deviates_on_precision",),
     ),
     Row("trim and fill: L0, R0, Q0", METAFOR, ("trim_and_fill::matches_metafor",)),
+    Row("p-curve, printed to 7 digits", "p-curve app", ("small_study_published::p_curve_of_the_app",)),
     Row("limit meta-analysis, printed to 8 digits", "metasens", ("pet_peese::limit_meta_analysis_of_passive_smoking",)),
     Row("excess significance", METAFOR, ("excess_significance::as_first_published",)),
     Row("selection models by steps", METAFOR, ("selection_models::matches_metafor",), of("type", "stepfun")),
