@@ -92,6 +92,18 @@ def test_drawn_or_refused(picture, kind):
     assert re.search(r"needs|is drawn from|must be", text), text
 
 
+@pytest.mark.parametrize("picture", DRAWN)
+def test_the_same_bytes_each_time(picture):
+    kind = DRAWN[picture][-1]
+
+    def svg():
+        return plots.svg_text(draw(picture, kind).figure)
+
+    first = svg()
+    assert first == svg()
+    assert "<desc>" in first
+
+
 def test_a_forest_of_a_multilevel_model_names_its_parts():
     fit = fit_of("multilevel")
     rows = plots.forest_rows(fit)

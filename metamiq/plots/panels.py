@@ -303,7 +303,9 @@ def specification_curve(
 def _curve(panel: Axes, ordered: pd.DataFrame, scale: Scale, x: Array, reference: tuple[float, str] | None) -> None:
     values = ordered["estimate"].to_numpy(dtype=float)
     ends = [float(values.min()), float(values.max()), 0.0]
+    said = "Dots: estimates in order"
     if {"ci_low", "ci_high"} <= set(ordered):
+        said += "; band: their intervals"
         low, high = ordered["ci_low"].to_numpy(dtype=float), ordered["ci_high"].to_numpy(dtype=float)
         panel.fill_between(x, scale.shown(low), scale.shown(high), color=style.BAND, alpha=0.35, lw=0, step="mid")
         if np.isfinite(low).any() and np.isfinite(high).any():
@@ -320,5 +322,5 @@ def _curve(panel: Axes, ordered: pd.DataFrame, scale: Scale, x: Array, reference
     panel.set_ylabel(style.wrap(scale.name, 26), fontsize=FONT)
     if at is not None and reference is not None:
         panel.axhline(float(scale.shown(at)), color=style.REFERENCE, lw=1.2, ls=(0, (5, 2)))
-        title = f"Dashed: {style.clean(reference[1])}"
-        panel.set_title(title, loc="left", fontsize=FONT - 0.5, color=style.REFERENCE, parse_math=False)
+        said += f"; dashed: {style.clean(reference[1])}"
+    panel.set_title(f"{said}.", loc="left", fontsize=FONT - 0.5, parse_math=False)
