@@ -107,11 +107,12 @@ def _document(
             plan = protocol_for(protocol, ds.path)
             return first_question.document(*assemble(ds, say, protocol=plan, review=found))
         table, name, home = ds.trials, ds.name, ds.path
-    from metamiq.cli.study_tables import settings_of, with_effects
+    from metamiq.cli.study_tables import check_size, settings_of, with_effects
 
     plan = protocol_for(protocol, home)
     use = settings_of(plan, table, measure=measure, method=method, test=test)
     effects = with_effects(table, use.measure, use.vtype)
+    check_size(effects, "A report", 10_000)
     fit = random_effects(effects, method=use.method, test=use.test, level=use.level, pi_method=use.pi_method)
     found = find_review(home, flow=flow, risk_of_bias=rob, grade=grade)
     return study_report.document(fit, name, groups, plan, use.vtype, found)

@@ -94,6 +94,8 @@ def pool(
     plan = protocol_for(protocol, file.parent)
     use = settings_of(plan, table, measure=measure, method=method, test=test, level=level)
     effects = with_effects(table, use.measure, use.vtype)
+    if figure is not None:
+        check_size(effects, "A forest plot", 2_000)
     fit: Any
     if moderators:
         fit = meta_regression(effects, moderators, method=use.method, test=use.test, level=use.level)
@@ -215,6 +217,15 @@ def fit_of(
     effects = with_effects(table, use.measure, use.vtype)
     fit = random_effects(effects, method=use.method, test=use.test, level=use.level, pi_method=use.pi_method)
     return Fitted(fit, plan, use.vtype)
+
+
+def check_size(effects: pd.DataFrame, what: str, most: int) -> None:
+    """Refuse more rows than can be drawn or told one by one, before hours are spent on it."""
+    if len(effects) > most:
+        raise ValueError(
+            f"{what} is for at most {most:,} effect sizes, but there are {len(effects):,}. `metamiq pool` pools any "
+            "number; choose rows with --where for the rest."
+        )
 
 
 def with_effects(table: pd.DataFrame, measure: str | None, vtype: str | None = None) -> pd.DataFrame:
