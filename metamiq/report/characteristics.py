@@ -104,27 +104,35 @@ def _of_trials(ds: Dataset) -> pd.DataFrame:
         if name == "population":  # the comparison is always between two arms; n_arms is filled where there are more
             columns["arms"] = [shown(x) if x == x else "2 compared" for x in trials["n_arms"]]
     keys = list(trials["trial_id"])
-    columns[_OUTCOMES] = [_outcomes(ds.results[ds.results["trial_id"] == key]) for key in keys]
-    columns[_SOURCES] = [_sources(row, ds) for row in trials.to_dict(orient="records")]
+    results, dropout = (_by_trial(table) for table in (ds.results, ds.dropout))
+    columns[_OUTCOMES] = [_outcomes(results.get(key, [])) for key in keys]
+    rows = trials[["trial_id", "doi", "pmid", "registry"]].to_dict(orient="records")
+    columns[_SOURCES] = [
+        _sources(row, [*results.get(row["trial_id"], []), *dropout.get(row["trial_id"], [])]) for row in rows
+    ]
     return pd.DataFrame(columns)
 
 
-def _outcomes(results: pd.DataFrame) -> str:
+def _by_trial(table: pd.DataFrame) -> dict[Any, list[dict[Any, Any]]]:
+    out: dict[Any, list[dict[Any, Any]]] = {}
+    for row in table.to_dict(orient="records"):
+        out.setdefault(row["trial_id"], []).append(row)
+    return out
+
+
+def _outcomes(results: list[dict[Any, Any]]) -> str:
     times: dict[str, list[str]] = {}
-    for row in results.to_dict(orient="records"):
+    for row in results:
         name = _text(row["outcome"]) or _text(row["domain"])
         how = ", ".join(x for x in (_text(row["instrument"]), _text(row["rater"])) if x)
         times.setdefault(f"{name} ({how})" if how else name, []).append(_text(row["timepoint"]))
     return "; ".join(f"{name}: {', '.join(dict.fromkeys(when))}" for name, when in times.items()) or ABSENT
 
 
-def _sources(trial: dict[Any, Any], ds: Dataset) -> str:
-    named = [
-        f"{words}{x}" for c, words in (("doi", "doi:"), ("pmid", "PMID "), ("registry", "")) if (x := _text(trial[c]))
-    ]
-    key = trial["trial_id"]
-    read = [_text(x) for t in (ds.results, ds.dropout) for x in t.loc[t["trial_id"] == key, "source"]]
-    where = ", ".join(dict.fromkeys(x for x in read if x))
+def _sources(trial: dict[Any, Any], reported: list[dict[Any, Any]]) -> str:
+    identifiers = (("doi", "doi:"), ("pmid", "PMID "), ("registry", ""))
+    named = [f"{words}{x}" for column, words in identifiers if (x := _text(trial[column]))]
+    where = ", ".join(dict.fromkeys(x for row in reported if (x := _text(row["source"]))))
     return "; ".join([*named, *([f"read: {where}"] if where else [])]) or ABSENT
 
 
