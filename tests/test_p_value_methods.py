@@ -1,4 +1,7 @@
-"""p-uniform* against its own software and by brute force; the p-curve against its definitions."""
+"""p-uniform* against its own software and by brute force; the p-curve against its definitions.
+
+The worked examples of the p-curve app and of R's dmetar are in test_small_study_published.py.
+"""
 
 import json
 from pathlib import Path
@@ -158,7 +161,7 @@ def test_cautions_are_printed():
     fit = random_effects(yi=[0.5, 0.6, 0.7, -0.9, 0.4], vi=[0.02, 0.03, 0.05, 0.01, 0.1])
     curve, uniform = p_curve(fit), p_uniform_star(fit_of("bcg_RR"))
     assert any("Only 3 significant" in text for text in curve.cautions)
-    assert any("1 results are significant against" in text for text in curve.cautions)
+    assert any("against the mean's direction, and left out: 1 result." in text for text in curve.cautions)
     for result in (curve, uniform):
         assert all(text in result.summary() for text in result.cautions)
     with pytest.raises(ValueError, match="alternative must be"):

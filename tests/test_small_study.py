@@ -131,7 +131,7 @@ def test_counts_come_from_a_fit_as_well_and_uninformative_studies_are_named():
     from_table, from_fit = harbord_test(t), harbord_test(mantel_haenszel(t))
     assert from_table.k == 13
     assert from_fit.p_value == from_table.p_value
-    assert any("1 studies without events" in text for text in from_table.cautions)
+    assert any("1 study without events" in text for text in from_table.cautions)
 
 
 # Invented effects and variances.

@@ -102,7 +102,7 @@ def test_refusals_and_cautions():
     with pytest.raises(ValueError, match="model must be"):
         worst_case(random_effects(yi=[1, 0.1, 0.9], vi=[0.01, 0.1, 0.02]), model="random")
     result = worst_case(random_effects(yi=[1, 0.1, 0.9], vi=[0.01, 0.1, 0.02]))
-    assert any("Only 1 results are nonaffirmative" in text for text in result.cautions)
+    assert any("rests on 1 nonaffirmative result only" in text for text in result.cautions)
     assert all(text in result.summary() for text in result.cautions)
     assert "no ratio suffices" in result.summary()
     with pytest.raises(ValueError, match="ratio must be 1 or greater"):

@@ -14,7 +14,7 @@ from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.p_uniform import p_uniform_star
-from metamiq.wording import p_text
+from metamiq.wording import count, p_text
 
 __all__ = ["PCurve", "p_curve", "p_uniform_star"]
 
@@ -147,11 +147,15 @@ def p_curve(fit: PooledEffect) -> PCurve:
     share = float(_tail(third, HALF) / _tail(third, CRITICAL))
     cautions = [
         *(
-            [f"Only {len(z)} significant results: a p-curve of fewer than 10 has little power."]
+            [f"Only {count(len(z), 'significant result')}: a p-curve of fewer than 10 has little power."]
             if len(z) < readable.FEW
             else []
         ),
-        *([f"{opposite} results are significant against the mean's direction and left out."] if opposite else []),
+        *(
+            [f"Significant against the mean's direction, and left out: {count(opposite, 'result')}."]
+            if opposite
+            else []
+        ),
         "Power and skew are those of the significant results; with effects that differ between studies, average power "
         "is overestimated.",
         *readable.heterogeneous(rows),

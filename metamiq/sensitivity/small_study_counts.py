@@ -123,7 +123,13 @@ def _informative(counts: PooledEffect | pd.DataFrame, method: str) -> tuple[Coun
         )
     cautions = readable.few(int(known.sum()))
     if not known.all():
-        cautions.append(f"{int((~known).sum())} studies without events or without non-events say nothing here.")
+        silent = int((~known).sum())
+        who = (
+            "1 study without events or without non-events says"
+            if silent == 1
+            else (f"{silent} studies without events or without non-events say")
+        )
+        cautions.append(f"{who} nothing here.")
     return table.take(known), cautions
 
 

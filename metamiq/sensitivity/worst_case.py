@@ -16,6 +16,7 @@ from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
 from metamiq.tails import critical_value
+from metamiq.wording import count
 
 MODELS = ("fixed", "robust")
 LARGEST = 1e6  # selection ratios searched
@@ -169,7 +170,7 @@ def worst_case(fit: PooledEffect, q: float = 0.0, *, model: str = "robust", leve
     cautions = [
         *readable.few(fit.k),
         *(
-            [f"Only {int(others.sum())} results are nonaffirmative: the worst case rests on them."]
+            [f"The worst case rests on {count(int(others.sum()), 'nonaffirmative result')} only."]
             if others.sum() < 5
             else []
         ),
