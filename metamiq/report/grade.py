@@ -157,7 +157,7 @@ class GradeTable:
             cells_of = [
                 tuple(map(Cell, (TITLES[d], *_judgement(row.judged, d), row.facts[d])))
                 for d in DOMAINS
-                if d in DOWN or d in row.judged.judgements or row.judged.design.startswith("observational")
+                if d in DOWN or d in row.judged.judgements or row.judged.design != "randomised"
             ]
             tables.append(
                 Table(
