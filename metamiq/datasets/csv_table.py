@@ -102,7 +102,7 @@ def read_csv_table(path: str | PathLike[str]) -> CsvTable:
     """
     file = Path(path)
     name = str(path)
-    text, notes = _decode(_load(file, name), name)
+    text, notes = _decode(load(file, name, LARGEST_FILE), name)
     sep_line = _SEP_LINE.match(text.split("\n", 1)[0].rstrip("\r"))
     separator = sep_line[1] if sep_line else _separator(text)
     if separator != ",":
@@ -168,16 +168,17 @@ def table_of(
     return CsvTable(frame, tuple(row_lines), tuple(notes), separator, lines[0])
 
 
-def _load(file: Path, name: str) -> bytes:
+def load(file: Path, name: str, largest: int) -> bytes:
+    """The content of a table's file, of at most `largest` bytes; a `DataError` says why there is none."""
     try:
         with open(file, "rb") as stream:  # not by its size: a pipe has none
-            raw = stream.read(LARGEST_FILE + 1)
-        if len(raw) <= LARGEST_FILE:
+            raw = stream.read(largest + 1)
+        if len(raw) <= largest:
             return raw
-        rule = f"a table must have at most {LARGEST_FILE:,} bytes"
+        rule = f"a table must have at most {largest:,} bytes"
         fault = Fault(rule, "it has more", name, advice="Leave out the columns that are not needed.")
     except IsADirectoryError:
-        fault = Fault("a table must be a file", "this is a folder", name, advice="Name the CSV file in it.")
+        fault = Fault("a table must be a file", "this is a folder", name, advice="Name the file in it.")
     except FileNotFoundError:
         fault = Fault("the file must exist", "it was not found", name, advice="Check the name and the folder.")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import os
 import warnings
 import zipfile
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from metamiq.datasets.csv_table import LONGEST_CELL, CsvTable, table_of
+from metamiq.datasets.csv_table import LONGEST_CELL, CsvTable, load, table_of
 from metamiq.datasets.faults import Fault, FaultyDataError, quoted
 
 #: Endings of the names of workbooks that are read.
@@ -69,19 +70,20 @@ def read_workbook(path: str | os.PathLike[str], *, sheet: str | None = None, sto
         advice = "Install it with: pip install 'metamiq[excel]', or save the file as CSV."
         fault = Fault("openpyxl must be installed to read .xlsx", "it is not", name, advice=advice)
         raise FaultyDataError([fault]) from None
-    _check_zip(file, name)
+    content = load(file, name, LARGEST_UNPACKED)
+    _check_zip(content, name)
     rule = "an .xlsx file must be a workbook with a table in a sheet"
     notes: list[str] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what openpyxl does not keep when it writes: nothing is written here
-            book = openpyxl.load_workbook(file, read_only=True, data_only=False, keep_links=False)
+            book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=False, keep_links=False)
             title = _choose(book, sheet, name, notes)
             written = dict(_rows(book[title], name))
             has_formula = any(cell.startswith("=") for row in written.values() for cell in row)
             book.close()
             if has_formula and stored_values:
-                book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
+                book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
                 written = _with_stored(written, dict(_rows(book[title], name)), notes, name)
                 book.close()
     except (FaultyDataError, _NoSheetError):
@@ -184,10 +186,10 @@ def _with_stored(
     return merged
 
 
-def _check_zip(file: Path, name: str) -> None:
+def _check_zip(content: bytes, name: str) -> None:
     """Refuse what is no workbook, or is made to unpack without end, before anything is unpacked."""
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
             unpacked = sum(entry.file_size for entry in entries)
             if unpacked > LARGEST_UNPACKED:
@@ -203,15 +205,9 @@ def _check_zip(file: Path, name: str) -> None:
                 if is_xml and b"<!DOCTYPE" in _beginning(archive, entry):
                     rule, came = "a workbook must not define XML entities", f"{quoted(entry.filename)} has a DOCTYPE"
                     raise FaultyDataError([Fault(rule, came, name)])
-    except FileNotFoundError:
-        raise FaultyDataError(
-            [Fault("the file must exist", "it was not found", name, advice="Check the name.")]
-        ) from None
-    except IsADirectoryError:
-        raise FaultyDataError([Fault("a table must be a file", "this is a folder", name)]) from None
     except FaultyDataError:
         raise
-    except Exception as error:  # OSError, and whatever a zip file that was tampered with makes zipfile raise
+    except Exception as error:  # whatever a zip file that was tampered with makes zipfile raise
         came = f"it is not ({error or type(error).__name__})"
         raise FaultyDataError([Fault("an .xlsx file must be a workbook", came, name)]) from None
 
