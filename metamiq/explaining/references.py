@@ -12,7 +12,7 @@ class Reference(NamedTuple):
     full: str
 
 
-#: Publications by key. Every entry was checked against a reference list of the field before it went in.
+#: Publications by key.
 REFERENCES: dict[str, Reference] = {
     "bell2002": Reference(
         "Bell & McCaffrey 2002",
