@@ -37,10 +37,10 @@ def count(n: int, noun: str) -> str:
 
     Examples
     --------
-    >>> count(1, "bound"), count(0, "bound")
-    ('1 bound', '0 bounds')
+    >>> count(1, "bound"), count(0, "bound"), count(147744, "fit")
+    ('1 bound', '0 bounds', '147,744 fits')
     """
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def one_line(fit: Any) -> str:
