@@ -135,3 +135,10 @@ def test_datasets_are_listed(run):
     listed = run("datasets").stdout.splitlines()
     assert len(listed) == len(metamiq.available_datasets())
     assert any("mi_cbt_anxiety" in line and "20 candidates" in line for line in listed)
+
+
+@pytest.mark.parametrize("command", ["audit", "todo"])
+def test_no_printed_line_ends_in_a_blank(command):
+    shown = CliRunner().invoke(main, [command], catch_exceptions=False).stdout
+    assert len(shown.splitlines()) > 10
+    assert [line for line in shown.splitlines() if line != line.rstrip()] == []

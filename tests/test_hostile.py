@@ -423,6 +423,50 @@ def test_small_study_methods_name_what_they_need(method, fit):
         method(fit)
 
 
+NOT_A_FIT: dict[str, Callable[[Any], Any]] = {
+    **REFITS,
+    **{f.__name__: f for f in (mm.egger_test, mm.begg_test, mm.trim_and_fill, mm.fail_safe_n, mm.pet_peese)},
+    **{f.__name__: f for f in (mm.selection_model, mm.p_curve, mm.p_uniform_star, mm.excess_significance)},
+    **{f.__name__: f for f in (mm.worst_case, mm.limit_meta_analysis, mm.flip_set, mm.permutation_test)},
+}
+
+
+@pytest.mark.parametrize("method", NOT_A_FIT)
+def test_a_table_in_place_of_a_fit_is_one_sentence(method):
+    with pytest.raises(ValueError, match="needs a fit") as caught:
+        NOT_A_FIT[method](TABLE)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda x: mm.suspects(x, 0.5), "needs a table"),
+        (lambda x: mm.suspects(TABLE, x), "value must be the number that was printed"),
+        (lambda x: mm.sweep_rho(x, cluster="cluster"), "needs a table"),
+        (lambda x: mm.sweep_r(x, "SMCC"), "needs a table"),
+        (lambda x: mm.sweep(x, [0, 1]), "fit_at must be a function"),
+        (lambda x: mm.simulate(x, n=1), "designs must be"),
+        (lambda x: mm.diff(x, x), "diff compares two datasets, or their folders, not a PooledEffect"),
+    ],
+)
+def test_a_fit_where_something_else_is_needed_is_one_sentence(ask, said):
+    with pytest.raises(ValueError, match=said):
+        ask(mm.random_effects(TABLE))
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_a_fit_is_shown_in_one_line(fit):
+    shown = repr(FITS[fit](TABLE))
+    assert "\n" not in shown
+    assert len(shown) < 120
+    assert shown == {
+        "random_effects": "PooledEffect(estimate 0.4875 [0.2585, 0.7164], k = 8, REML, knha)",
+        "meta_regression": "MetaRegression(Intercept, dose, group[T.q], k = 8, REML, knha)",
+        "subgroups": "Subgroups(by group: p, q)",
+    }.get(fit, shown)
+
+
 def test_a_cumulative_analysis_needs_one_mean():
     with pytest.raises(mm.DataError, match="has moderators"):
         mm.cumulative(mm.meta_regression(TABLE, "dose"), by="study")

@@ -102,6 +102,15 @@ def test_a_template_for_a_trial_has_its_keys():
         template_lines(load_dataset("mi_cbt_anxiety"), "nobody")
 
 
+def test_a_template_says_when_a_field_is_required():
+    required = {line.field: line.required for line in template_lines() if line.table == "results"}
+    assert "means" in required["favours"].removeprefix("if report is ").split(" | ")
+    assert required["mean_mi"] == "if report is means | change_means | means_without_sd"
+    assert required["report"] == "yes"
+    assert required["note"] == ""
+    assert "# favours (required if report is F | p | means | " in template_text("toml")
+
+
 def test_an_empty_template_proposes_nothing(write):
     ds = load_dataset("mi_cbt_anxiety")
     tomllib.loads(template_text("toml", ds, "westra2009"))

@@ -450,3 +450,10 @@ def test_the_dictionary_follows_the_tables(tmp_path, new):
     header = (copy / "results.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
     fields = next(r for r in package["resources"] if r["name"] == "results")["schema"]["fields"]
     assert [f["name"] for f in fields] == header
+
+
+def test_what_there_is_to_restore_is_said(folder, tmp_path):
+    with pytest.raises(DataError, match=r"The dataset must be a folder, but .*nosuch was not found"):
+        restore(tmp_path / "nosuch", 1, why="x")
+    with pytest.raises(DataError, match=r"keeps no version before the present one \(version 1\)"):
+        restore(folder, 1, why="x")

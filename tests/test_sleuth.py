@@ -101,3 +101,12 @@ def test_questions_that_cannot_be_answered():
         mm.which(TRIAL, g="half")
     with pytest.raises(ValueError, match="printed must be among"):
         mm.which(TRIAL, h="0.5")
+
+
+def test_everything_that_was_printed_is_shown():
+    inputs = {"m1": 18.9, "sd1": 7.4, "n1": 15, "m2": 24.3, "sd2": 6.1, "n2": 14}
+    found = mm.which(inputs, g="-0.7712691", v="0.14071627")
+    assert "g -0.771269, v 0.140716  mean difference" in found.summary()
+    assert found.to_frame().loc[0, ["g", "v"]].astype(float).tolist() == pytest.approx([-0.7712691, 0.14071627])
+    both = mm.which(inputs, g="-0.7712342", v="0.14071627")
+    assert not both.matches, "the g of one formula and the variance of another are no match"
