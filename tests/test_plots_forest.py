@@ -159,16 +159,31 @@ def test_a_ratio_reference_must_be_positive():
 
 
 @pytest.mark.parametrize(
-    ("measure", "expected"),
+    ("measure", "better", "expected"),
     [
-        ("SMD", ("Favours usual care", "Favours MI")),
-        (None, ("Favours usual care", "Favours MI")),
-        ("OR", ("Fewer in MI", "More in MI")),
-        ("ZCOR", None),
+        ("SMD", "higher", ("Favours usual care", "Favours MI")),
+        ("SMD", "lower", ("Favours MI", "Favours usual care")),
+        ("OR", "lower", ("Favours MI", "Favours usual care")),
+        ("SMD", None, ("Lower in MI", "Higher in MI")),
+        (None, None, ("Lower in MI", "Higher in MI")),
+        ("OR", None, ("Fewer in MI", "More in MI")),
+        ("ZCOR", "higher", None),
     ],
 )
-def test_words_below_the_axis_follow_the_sign(measure, expected):
-    assert Scale(measure).favours(("MI", "usual care")) == expected
+def test_words_below_the_axis_follow_the_sign_and_what_is_better(measure, better, expected):
+    assert Scale(measure).favours(("MI", "usual care"), better) == expected
+
+
+def test_names_alone_favour_no_arm():
+    # Anxiety scores, of which fewer are better: to say "favours CBT" on the left would be the opposite of the truth.
+    table = synthetic(4)
+    fit = mm.random_effects(table)
+    words = [t for t, _ in boxes(plots.forest(fit, groups=("MI + CBT", "CBT")).figure)]
+    assert "← Lower in MI + CBT" in words
+    assert not any("Favours" in t for t in words)
+    table.attrs["better"] = "lower"
+    words = [t for t, _ in boxes(plots.forest(mm.random_effects(table), groups=("MI + CBT", "CBT")).figure)]
+    assert "← Favours MI + CBT" in words
 
 
 def test_nothing_is_favoured_between_groups_without_names():

@@ -189,7 +189,7 @@ def _split_trials(
     effects = effects.astype({name: "float64" for name in NUMERIC})
     if effects["year"].notna().all():
         effects["year"] = effects["year"].astype("int64")
-    effects.attrs |= {"measure": "SMD", "verdict_level": level, "groups": ARMS}
+    effects.attrs |= {"measure": "SMD", "verdict_level": level, "groups": ARMS, "better": "higher"}
     excluded = [
         {name: text(trial, name) for name in ("trial_id", "label", "role")} | {"reason": reasons[trial_id]}
         for trial_id, trial in reader.read.trials.items()

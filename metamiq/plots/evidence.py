@@ -228,7 +228,7 @@ def albatross(
     reach = 1.15 * max(float(np.abs(ends[np.isfinite(ends)]).max(initial=0.0)), 2.2)
     smallest, largest = 0.7 * float(rows["n"].min()), 1.4 * float(rows["n"].max())
     scale = Scale(fit.measure)
-    sides = scale.favours(groups) or ("negative", "positive")
+    sides = scale.favours(groups, fit.effects.attrs.get("better")) or ("negative", "positive")
     canvas.label_axes(ax, f"p-value; left: {sides[0]}, right: {sides[1]}", "")
     ax.set_ylabel("Participants in both arms (log scale)", fontsize=style.FONT)
     ax.set_xlim(-reach, reach)

@@ -62,8 +62,9 @@ def forest(
         Names of the two arms, for the headers of their sizes and the words below the axis; by default those that the
         effects table carries in ``attrs["groups"]``, else "group 1" and "group 2".
     favours : (left, right), optional
-        Words below the two sides of the axis. By default a positive difference favours group 1, and a ratio of counts
-        above 1 means more events in group 1.
+        Words below the two sides of the axis. By default they say in which arm scores are higher, or events more. They
+        say which arm is favoured where the effects table says which effects are good: ``attrs["better"]`` is "higher"
+        or "lower"; `trial_effects` sets it.
     columns : sequence of str, or mapping from str to str
         Columns of the effects table to show beside the labels; a mapping gives their headers.
     sort_by : str, optional
@@ -132,7 +133,7 @@ def forest(
             rows, headers, groups, level_of(fit, level), fit=fit, layout=layout, arms=arms, domains=domains
         ),
         reference=reference,
-        favours=Scale(measure).favours(groups) if favours is None else favours,
+        favours=Scale(measure).favours(groups, effects.attrs.get("better")) if favours is None else favours,
         footer=[*_footer(fit, level, layout), *risk_of_bias_line(effects, domains, signs)],
         guide=float(whole.iloc[0]) if len(whole) else None,
         look=PLAIN if layout == "apa" else COLOURED,

@@ -106,7 +106,7 @@ def group_means(
             TextColumn("effect_text", f"Mean [{100 * used:g}% CI]", "right"),
         ],
         reference=reference,
-        favours=Scale(measure).favours(groups) if favours is None else favours,
+        favours=Scale(measure).favours(groups, attrs.get("better")) if favours is None else favours,
         footer=[line for line in footer_lines(fit, level) if not line.startswith("≈")],
         guide=np.nan,
     )

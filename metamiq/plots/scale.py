@@ -94,17 +94,23 @@ class Scale:
             return "∞" if x > 0 else "0"
         return number(float(self.shown(x)), digits)
 
-    def favours(self, groups: tuple[str, str]) -> tuple[str, str] | None:
-        """What the left and the right of the null line mean; None for measures of one group."""
+    def favours(self, groups: tuple[str, str], better: str | None = None) -> tuple[str, str] | None:
+        """What the left and the right of the null line mean; None for measures of one group.
+
+        An arm is favoured only where somebody has said which effects are good: `better` is "higher" or "lower".
+        """
         first, second = groups
         if self.measure in _ONE_GROUP:
             return None
+        if better is not None:
+            return (
+                (f"Favours {second}", f"Favours {first}")
+                if better == "higher"
+                else (f"Favours {first}", f"Favours {second}")
+            )
         if self.measure in _COUNTS:
             return f"Fewer in {first}", f"More in {first}"
-        if (first, second) == ("group 1", "group 2"):
-            # Nobody has named the arms, so nobody has said whether more is better.
-            return f"Lower in {first}", f"Higher in {first}"
-        return f"Favours {second}", f"Favours {first}"
+        return f"Lower in {first}", f"Higher in {first}"
 
     def set_axis(
         self, ax: Axes, low: float, high: float, room: float, size: float = FONT, which: Literal["x", "y"] = "x"

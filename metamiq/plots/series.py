@@ -252,7 +252,7 @@ def _series(
         labels=labels,
         header=header,
         reference=reference,
-        favours=scale.favours(groups),
+        favours=scale.favours(groups, fit.effects.attrs.get("better")),
         guide=fit.estimate,
         level=fit.level,
         footer=[f"Dotted line: all {fit.k} rows, {scale.text(fit.estimate)}."]

@@ -59,9 +59,12 @@ def in_plain_words(fit: Fit) -> str:
     """A standardised mean difference as a share of pairs of people; empty for other measures."""
     if fit.measure != "SMD" or not np.isfinite(fit.estimate):
         return ""
-    shares = [_share(x) for x in (fit.estimate, *fit.ci())]
+    better = "higher" if isinstance(fit, BoundedFit) else fit.effects.attrs.get("better")
+    low, high = fit.ci()
+    turned = better == "lower"
+    shares = [_share(x) for x in ((-fit.estimate, -high, -low) if turned else (fit.estimate, low, high))]
     first = groups_of(fit)[0]
-    did = "did better" if isinstance(fit, BoundedFit) or first != "group 1" else "scored higher"
+    did = "scored higher" if better is None else "did better"
     return (
         f"Of two people, one from each group, the one of {first} {did} in {shares[0]} of pairs ({shares[1]} to "
         f"{shares[2]}; 50% when nothing differs)."
