@@ -89,6 +89,24 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def group_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that name the groups of a study table, and say which effects are good; see `name_groups`."""
+    for option in (
+        click.option(
+            "--better", type=click.Choice(["higher", "lower"]),
+            help="Whether higher or lower scores (or more or fewer events) are good; until then no group is favoured.",
+        ),
+        click.option("--groups", nargs=2, metavar="FIRST SECOND", help="Names of the two groups of a study table."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def name_groups(effects: pd.DataFrame, groups: tuple[str, str] | None, better: str | None) -> None:
+    """Let a table of effects carry what `group_options` were given, for pictures and words."""
+    effects.attrs |= {k: v for k, v in (("groups", groups), ("better", better)) if v is not None}
+
+
 def read_study_table(file: Path, sheet: str | None, columns: tuple[str, ...], where: tuple[str, ...]) -> pd.DataFrame:
     """A study table; what was noticed in reading, and what each column was taken for, goes to stderr."""
     from metamiq.datasets import read_table
@@ -98,6 +116,22 @@ def read_study_table(file: Path, sheet: str | None, columns: tuple[str, ...], wh
     for note in table.attrs.get("notes", ()):
         say(f"note: {note}")
     return table
+
+
+def refuse_table_options(sheet: str | None, columns: tuple[str, ...], where: tuple[str, ...]) -> None:
+    """Raise ValueError where options of `table_options` are given with a dataset, which would not heed them."""
+    if sheet or columns or where:
+        raise ValueError("--sheet, --column and --where are for a study table in a file, not for a dataset.")
+
+
+def refuse_choices(**given: str | None) -> None:
+    """Raise ValueError where choices for a study table are given with evidence that is pooled by its own rules."""
+    named = [f"--{name}" for name, value in given.items() if value is not None]
+    if named:
+        raise ValueError(
+            f"{' and '.join(named)} cannot be chosen for a dataset of evidence: its effect sizes and bounds are pooled "
+            "by one likelihood. Leave it out, or give a study table."
+        )
 
 
 def read_judgements(file: Path, tool: str | None = None) -> pd.DataFrame:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metamiq.cli.common import guarded, open_dataset, read_study_table, say, table_options
+from metamiq.cli.common import (
+    group_options,
+    guarded,
+    name_groups,
+    open_dataset,
+    read_study_table,
+    refuse_choices,
+    refuse_table_options,
+    say,
+    table_options,
+)
 from metamiq.cli.protocol import protocol_for, protocol_option
 
 if TYPE_CHECKING:
@@ -29,7 +39,7 @@ FORMATS = {"html": "report.html", "md": "report.md", "json": "report.json"}
 @click.option("--method", help="Estimator of tau2 for a study table. Default: the protocol's, or REML.")
 @click.option("--test", help="knha, z, t or adhoc, for a study table. Default: the protocol's, or knha.")
 @protocol_option
-@click.option("--groups", nargs=2, default=("group 1", "group 2"), help="Names of the two groups of a study table.")
+@group_options
 @click.option("--flow", type=_FILE, help="Counts of the PRISMA flow diagram (CSV). Default: flow.csv beside the data.")
 @click.option("--rob", type=_FILE, help="Risk-of-bias judgements (CSV). Default: risk_of_bias.csv beside the data.")
 @click.option("--grade", type=_FILE, help="Judgements on certainty (TOML, CSV). Default: grade.toml beside the data.")
@@ -43,7 +53,8 @@ def report(
     method: str | None,
     test: str | None,
     protocol: str | None,
-    groups: tuple[str, str],
+    groups: tuple[str, str] | None,
+    better: str | None,
     flow: Path | None,
     rob: Path | None,
     grade: Path | None,
@@ -56,7 +67,7 @@ def report(
     \b
     Example:
       metamiq report mi_cbt_anxiety --out report.html
-      metamiq report trials.csv --measure SMD --groups treated control
+      metamiq report trials.csv --measure SMD --groups treated control --better lower
 
     DATASET is a bundled dataset's name or a folder, FILE a study table (CSV or .xlsx). The page needs no network and no
     other file. A review's flow of studies, risk of bias and certainty of evidence are shown when there is a file.
@@ -70,7 +81,7 @@ def report(
         kind = {"markdown": "md", "htm": "html"}.get(ending, ending if ending in FORMATS else "html")
     target = Path(FORMATS[kind]) if out is None else out
     given = (sheet, columns, where)
-    document = _document(source, given, measure, method, test, protocol, groups, (flow, rob, grade))
+    document = _document(source, given, measure, method, test, protocol, (groups, better), (flow, rob, grade))
     text = page(document) if kind == "html" else markdown(document) if kind == "md" else json_text(document.data)
     if str(target) == "-":
         click.echo(text, nl=False)
@@ -86,7 +97,7 @@ def _document(
     method: str | None,
     test: str | None,
     protocol: str | None,
-    groups: tuple[str, str],
+    arms: tuple[tuple[str, str] | None, str | None],
     review: tuple[Path | None, Path | None, Path | None],
 ) -> Document:
     from metamiq.pooling.models import random_effects
@@ -99,10 +110,10 @@ def _document(
     if path.is_file():
         table, name, home = read_study_table(path, *given), path.stem, path.parent
     else:
-        if any(given):
-            raise ValueError("--sheet, --column and --where are for a study table in a file, not for a dataset.")
+        refuse_table_options(*given)
         ds = open_dataset(source)
         if not ds.results.empty:
+            refuse_choices(measure=measure, method=method, test=test)
             found = find_review(ds.path, flow=flow, risk_of_bias=rob, grade=grade)
             plan = protocol_for(protocol, ds.path)
             return first_question.document(*assemble(ds, say, protocol=plan, review=found))
@@ -113,6 +124,7 @@ def _document(
     use = settings_of(plan, table, measure=measure, method=method, test=test)
     effects = with_effects(table, use.measure, use.vtype)
     check_size(effects, "A report", 10_000)
+    name_groups(effects, *arms)
     fit = random_effects(effects, method=use.method, test=use.test, level=use.level, pi_method=use.pi_method)
     found = find_review(home, flow=flow, risk_of_bias=rob, grade=grade)
-    return study_report.document(fit, name, groups, plan, use.vtype, found)
+    return study_report.document(fit, name, arms[0] or ("group 1", "group 2"), plan, use.vtype, found)

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metamiq.cli.common import guarded, open_dataset, read_judgements, read_study_table, say, table_options
+from metamiq.cli.common import (
+    group_options,
+    guarded,
+    name_groups,
+    open_dataset,
+    read_judgements,
+    read_study_table,
+    refuse_choices,
+    refuse_table_options,
+    say,
+    table_options,
+)
+from metamiq.cli.protocol import protocol_for, protocol_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,8 +85,10 @@ def characteristics(
 @click.option("--template", is_flag=True, help="Write an empty file of judgements (TOML) instead.")
 @click.option("--rob", type=click.Path(path_type=Path, dir_okay=False), help="Risk-of-bias judgements to count (CSV).")
 @click.option("--measure", help="Effect-size measure of a study table, when it has no yi and vi.")
-@click.option("--method", default="REML", show_default=True, help="Estimator of tau2 for a study table.")
-@click.option("--test", default="knha", show_default=True, help="knha, z, t or adhoc, for a study table.")
+@click.option("--method", help="Estimator of tau2 for a study table. Default: the protocol's, or REML.")
+@click.option("--test", help="knha, z, t or adhoc, for a study table. Default: the protocol's, or knha.")
+@protocol_option
+@group_options
 @_FORMAT
 @_OUT
 @table_options
@@ -85,8 +99,11 @@ def grade(
     template: bool,
     rob: Path | None,
     measure: str | None,
-    method: str,
-    test: str,
+    method: str | None,
+    test: str | None,
+    protocol: str | None,
+    groups: tuple[str, str] | None,
+    better: str | None,
     kind: str | None,
     out: Path | None,
     sheet: str | None,
@@ -111,7 +128,7 @@ def grade(
     folder = Path(source).parent if Path(source).is_file() else getattr(opened, "path", None)
     judgements = judgements or (None if template else _beside(folder, GRADE))
     judged = rob or _beside(folder, RISK_OF_BIAS)
-    pooled = _outcomes(opened, measure, method, test)
+    pooled = _outcomes(opened, (protocol, folder), (groups, better), measure=measure, method=method, test=test)
     found = grade_table(pooled, judgements, risk_of_bias=None if judged is None else read_judgements(judged))
     if template:
         if kind is not None:
@@ -133,8 +150,7 @@ def _open(
     path = Path(source)
     if path.is_file():
         return read_study_table(path, sheet, columns, where), path.stem
-    if sheet or columns or where:
-        raise ValueError("--sheet, --column and --where are for a study table in a file, not for a dataset.")
+    refuse_table_options(sheet, columns, where)
     ds = open_dataset(source)
     return ds, ds.name
 
@@ -146,17 +162,27 @@ def _beside(folder: Path | None, name: str) -> Path | None:
     return folder / name
 
 
-def _outcomes(opened: Any, measure: str | None, method: str, test: str) -> Any:
-    """What is to be graded: a dataset of trials as it is, of a study table the pooled outcomes."""
-    from metamiq.cli.study_tables import with_effects
+def _outcomes(
+    opened: Any,
+    planned: tuple[str | None, Path | None],
+    arms: tuple[tuple[str, str] | None, str | None],
+    **given: str | None,
+) -> Any:
+    """What is to be graded: a dataset of trials as it is, of a study table the outcomes, pooled as a report does it."""
+    from metamiq.cli.study_tables import settings_of, with_effects
     from metamiq.datasets import Dataset
     from metamiq.report.grade import of_table
 
     if isinstance(opened, Dataset):
         if not opened.results.empty:
+            refuse_choices(**given)
             return opened
         opened = opened.trials
-    return of_table(with_effects(opened, measure), method=method, test=test)
+    protocol, folder = planned
+    use = settings_of(protocol_for(protocol, folder or Path()), opened, **given)
+    effects = with_effects(opened, use.measure, use.vtype)
+    name_groups(effects, *arms)
+    return of_table(effects, method=use.method, test=use.test, level=use.level, pi_method=use.pi_method)
 
 
 def _documents(title: str, key: str, heading: str, blocks: tuple[Block, ...]) -> dict[str, Callable[[], str]]:

@@ -83,7 +83,13 @@ def point_subsets(fit: PooledEffect, members: Members) -> SubsetTable:
     z = float(critical_value(fit.level))
     se[alone] = np.sqrt(fit.source.vi[mask[alone].argmax(axis=1)])
     low[alone], high[alone] = fits.estimate[alone] - z * se[alone], fits.estimate[alone] + z * se[alone]
-    quantile = critical_value(fit.level, np.where(np.isnan(fits.dof), np.inf, fits.dof))
+    dof = np.where(np.isnan(fits.dof), np.inf, fits.dof)
+    if fit.pi_method == "HTS":
+        sizes = mask.sum(axis=1)
+        dof = np.where(sizes > 2, sizes - 2.0, np.nan)
+    elif fit.pi_method != "test":  # a bootstrap for every subset would take hours
+        dof = np.full(len(members), np.nan)
+    quantile = critical_value(fit.level, dof)
     pi_half = np.asarray(quantile * np.sqrt(se**2 + fits.tau2))
     pi_half[alone] = np.nan
     return SubsetTable(members, fits.estimate, low, high, fits.tau2, pi_half)

@@ -270,7 +270,9 @@ def of_answers(answers: Answers) -> dict[str, known.Fit]:
     return found
 
 
-def of_table(effects: pd.DataFrame, *, method: str = "REML", test: str = "knha") -> dict[str, known.Fit]:
+def of_table(
+    effects: pd.DataFrame, *, method: str = "REML", test: str = "knha", level: float = 0.95, pi_method: str = "test"
+) -> dict[str, known.Fit]:
     """The outcomes of an effects table: one for each value of its column `outcome`, or one in all."""
     if not {"yi", "vi"} <= set(effects.columns):
         raise DataError(
@@ -278,12 +280,19 @@ def of_table(effects: pd.DataFrame, *, method: str = "REML", test: str = "knha")
             f"{', '.join(map(str, effects.columns))}. Compute them with metamiq.effect_sizes first."
         )
     if "outcome" in effects and effects["outcome"].nunique() > 1:
-        names: Sequence[str] = list(dict.fromkeys(str(x) for x in effects["outcome"].dropna()))
+        if effects["outcome"].isna().any():
+            empty = ", ".join(str(i) for i, none in enumerate(effects["outcome"].isna(), start=1) if none)
+            raise DataError(
+                f"Where a table has several outcomes, each row must say which is its own, but row {empty} does not. "
+                "Fill in the column outcome."
+            )
+        names: Sequence[str] = list(dict.fromkeys(str(x) for x in effects["outcome"]))
         parts = {name: effects.loc[effects["outcome"].astype(str) == name] for name in names}
     else:
         parts = {"outcome": effects}
     return {
-        name: random_effects(part, method=method, test=test if len(part) > 1 else "z") for name, part in parts.items()
+        name: random_effects(part, method=method, test=test if len(part) > 1 else "z", level=level, pi_method=pi_method)
+        for name, part in parts.items()
     }
 
 

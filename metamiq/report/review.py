@@ -159,7 +159,7 @@ def outcomes_of_table(fit: PooledEffect) -> Mapping[str, Fit]:
 
     effects = fit.effects
     if "outcome" in effects and effects["outcome"].nunique() > 1:
-        return of_table(effects, method=fit.method, test=fit.test)
+        return of_table(effects, method=fit.method, test=fit.test, level=fit.level, pi_method=fit.pi_method)
     return {"outcome": fit}
 
 

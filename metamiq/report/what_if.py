@@ -91,7 +91,7 @@ class WhatIf:
             "tables": [
                 {"rule": t.rule, "model": t.model, "over": t.over, "changed": t.changed, "leftOut": t.left_out}
                 | {
-                    name: pack(getattr(t.numbers, column))
+                    name: pack(getattr(t.numbers, column), 3 if name == "tau2" else 2)
                     for name, column in (
                         ("estimate", "estimate"),
                         ("low", "ci_low"),
@@ -106,8 +106,11 @@ class WhatIf:
         }
 
 
-def pack(values: NDArray[np.float64]) -> str:
-    """Numbers as base64 of little-endian 16-bit integers.
+def pack(values: NDArray[np.float64], digits: int = 2) -> str:
+    """Numbers as base64 of little-endian 16-bit integers, of which the page shows `digits` decimals.
+
+    A number that would come to lie halfway between two that can be shown is moved by one unit to the side on which it
+    was, or the page would round it a second time: 0.56497 is shown as 0.56, but 0.5650 as 0.57.
 
     Examples
     --------
@@ -116,6 +119,9 @@ def pack(values: NDArray[np.float64]) -> str:
     """
     with np.errstate(invalid="ignore"):
         scaled = np.rint(values / UNIT)
+        step = round(10.0**-digits / UNIT)
+        side = np.where(np.abs(values / UNIT) < np.abs(scaled), -1.0, 1.0) * np.sign(scaled)
+        scaled = np.where(np.abs(scaled) % step == step / 2, scaled + side, scaled)
     whole = np.where(np.isnan(scaled), NONE, np.clip(scaled, BELOW, ABOVE))
     return base64.b64encode(whole.astype("<i2").tobytes()).decode("ascii")
 
@@ -205,7 +211,9 @@ def study_table(fit: PooledEffect, groups: tuple[str, str], symbol: str = "mean"
     tables, models = [], []
     for method, test in choices:
         key = f"{method}-{test}"
-        own = random_effects(yi=fit.source.yi, vi=fit.source.vi, method=method, test=test, level=fit.level)
+        own = random_effects(
+            yi=fit.source.yi, vi=fit.source.vi, method=method, test=test, level=fit.level, pi_method=fit.pi_method
+        )
         numbers = point_subsets(own, members)
         none = np.zeros(len(members), dtype=np.uint8)
         tables.append(Table("primary", key, everything, everything, left_out, numbers, none))
@@ -219,9 +227,19 @@ def study_table(fit: PooledEffect, groups: tuple[str, str], symbol: str = "mean"
         left_out,
         "",
         symbol,
-        (f"The interval lies above 0: larger in {groups[0]}.", f"The interval lies below 0: larger in {groups[1]}."),
+        _said(groups, fit.effects.attrs.get("better")),
         fit.level,
     )
+
+
+def _said(groups: tuple[str, str], better: str | None) -> tuple[str, str]:
+    """What an interval above, and one below, no difference says."""
+    if better is None:
+        above, below = (f"larger in {name}" for name in groups)
+    else:
+        first, second = groups if better == "higher" else groups[::-1]
+        above, below = f"it favours {first}", f"it favours {second}"
+    return f"The interval lies above 0: {above}.", f"The interval lies below 0: {below}."
 
 
 def _tables(

@@ -1,0 +1,116 @@
+"""One made-up review through several commands: they must say the same number, and the same side.
+
+The trials are synthetic: anxiety scores, of which fewer are better.
+"""
+
+import base64
+import json
+import re
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import metamiq as mm
+from metamiq.cli import main
+from metamiq.report import what_if
+
+TRIALS = """study,year,kind,m1i,sd1i,n1i,m2i,sd2i,n2i
+Adler,2005,GAD,23.1,8.34,46,27.1,7.36,50
+Bohm,2006,SAD,21.9,6.91,57,22.6,6.27,55
+Castro,2007,GAD,20.7,7.85,43,25.9,6.47,46
+Dubois,2008,SAD,23.9,8.33,30,25.6,6.98,29
+Eriksson,2009,GAD,22.5,7.99,32,25.0,7.37,32
+Fischer,2010,SAD,19.9,7.54,34,26.5,6.09,35
+"""
+PROTOCOL = """title = "made up"
+[plan]
+measure = "SMD"
+vtype = "UB"
+method = "DL"
+test = "t"
+level = 0.9
+pi_method = "HTS"
+"""
+NAMES = ("--groups", "MI + CBT", "CBT")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trials.csv").write_text(TRIALS, encoding="utf-8")
+
+    def call(*args, code=0):
+        found = CliRunner().invoke(main, list(args), catch_exceptions=False)
+        assert found.exit_code == code, found.output
+        return found.stdout
+
+    return call
+
+
+@pytest.fixture
+def planned(tmp_path, run):
+    (tmp_path / "protocol.toml").write_text(PROTOCOL, encoding="utf-8")
+    return run
+
+
+def test_grade_pools_as_the_protocol_says(planned):
+    pooled = json.loads(planned("pool", "trials.csv", "--json"))["results"][0]
+    said = planned("grade", "trials.csv")
+    assert f"g {pooled['estimate']:.2f} (90% interval {pooled['ci_low']:.2f} to {pooled['ci_high']:.2f})" in said
+    assert f"90% prediction interval {pooled['pi_low']:.2f} to {pooled['pi_high']:.2f}" in said
+    other = planned("grade", "trials.csv", "--protocol", "none", "--measure", "SMD")
+    assert "95% interval" in other
+
+
+def test_each_of_several_outcomes_is_graded_at_the_protocols_level(planned, tmp_path):
+    lines = TRIALS.splitlines()
+    rows = [f"{line},{name}" for line, name in zip(lines, ["outcome", *["worry", "mood"] * 3], strict=True)]
+    (tmp_path / "trials.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    said = planned("grade", "trials.csv")
+    assert said.count("(90% interval") >= 2
+    assert "(95% interval" not in said
+
+
+def test_names_do_not_say_which_arm_did_better(run):
+    page = run("report", "trials.csv", "--measure", "SMD", *NAMES, "--out", "-")
+    assert "Lower in MI + CBT" in page
+    assert "Favours" not in page
+    said = run("grade", "trials.csv", "--measure", "SMD", *NAMES)
+    assert "the one of MI + CBT scored higher in 3" in said
+
+
+def test_lower_scores_that_are_better_favour_the_arm_that_has_them(run):
+    page = run("report", "trials.csv", "--measure", "SMD", *NAMES, "--better", "lower", "--out", "-")
+    assert "← Favours MI + CBT" in page
+    assert "lies below 0: it favours MI + CBT." in page
+    said = run("grade", "trials.csv", "--measure", "SMD", *NAMES, "--better", "lower")
+    share = int(re.search(r"did better in (\d+)% of pairs", said)[1])
+    other = int(re.search(r"scored higher in (\d+)%", run("grade", "trials.csv", "--measure", "SMD"))[1])
+    assert share + other == 100
+
+
+def unpacked(panel, model, name):
+    table = next(t for t in panel.payload()["tables"] if t["model"] == model)
+    return np.frombuffer(base64.b64decode(table[name]), dtype="<i2")
+
+
+def test_what_if_has_the_prediction_interval_of_the_report(run):
+    es = mm.effect_sizes(mm.datasets.read_table("trials.csv"), "SMD")
+    fit = mm.random_effects(es, pi_method="HTS")
+    panel = what_if.study_table(fit, ("a", "b"))
+    everything = panel.tables[0].numbers
+    half = (fit.pi_high - fit.pi_low) / 2
+    assert abs(everything.pi_half[everything.members.argmax()] - half) < 1e-9
+    two = np.bitwise_count(everything.members) == 2
+    assert np.isnan(everything.pi_half[two]).all()  # t(k - 2) has no degrees of freedom
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [(-0.56497, 2, "-0.56"), (-0.56503, 2, "-0.57"), (0.12497, 2, "0.12"), (0.01248, 3, "0.012"), (0.3399, 2, "0.34")],
+)
+def test_a_page_does_not_round_twice(value, digits, shown):
+    (stored,) = np.frombuffer(base64.b64decode(what_if.pack(np.array([value]), digits)), dtype="<i2")
+    assert f"{stored * what_if.UNIT:.{digits}f}" == shown
+    assert abs(stored * what_if.UNIT - value) < 1.6 * what_if.UNIT
