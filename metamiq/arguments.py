@@ -8,9 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from metamiq.errors import DataError
 
+_NEAREST_ONE = 1 - 1e-12  # closer, quantiles lose their digits, or are infinite
+
 
 def check_level(level: float) -> None:
-    """Raise ValueError when a coverage is not a number between 0 and 1.
+    """Raise ValueError when a coverage is not a number between 0 and 1, or lies so near 1 that nothing is excluded.
 
     Examples
     --------
@@ -20,6 +22,8 @@ def check_level(level: float) -> None:
     """
     if not isinstance(level, (float, int, np.number)) or not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, not {level!r}. Write 0.95 for 95%.")
+    if level > _NEAREST_ONE:
+        raise ValueError(f"level must be at most {_NEAREST_ONE!r}, not {float(level)!r}. Write 0.95 for 95%.")
 
 
 def check_whole(name: str, value: object, least: int) -> None:
@@ -35,6 +39,20 @@ def check_whole(name: str, value: object, least: int) -> None:
         raise ValueError(f"{name} must be a whole number, not {value!r}.")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, not {value!r}.")
+
+
+def check_finite(name: str, *values: object) -> None:
+    """Raise ValueError when an argument is not a finite number.
+
+    Examples
+    --------
+    >>> check_finite("value", float("nan"))
+    Traceback (most recent call last):
+    ValueError: value must be a finite number, not nan.
+    """
+    for value in values:
+        if not isinstance(value, (float, int, np.number)) or not np.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, not {value!r}.")
 
 
 def generator(seed: int | None) -> np.random.Generator:

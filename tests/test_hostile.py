@@ -442,7 +442,7 @@ def test_a_table_in_place_of_a_fit_is_one_sentence(method):
     ("ask", "said"),
     [
         (lambda x: mm.suspects(x, 0.5), "needs a table"),
-        (lambda x: mm.suspects(TABLE, x), "value must be the number that was printed"),
+        (lambda x: mm.suspects(TABLE, x), "value must be a finite number"),
         (lambda x: mm.sweep_rho(x, cluster="cluster"), "needs a table"),
         (lambda x: mm.sweep_r(x, "SMCC"), "needs a table"),
         (lambda x: mm.sweep(x, [0, 1]), "fit_at must be a function"),
@@ -623,3 +623,90 @@ def test_a_regression_of_zeros_has_no_variance_to_inflate():
 def test_an_argument_of_another_kind_is_named(ask, said):
     with pytest.raises(ValueError, match=said):
         ask()
+
+
+DEGENERATE = {
+    "one row": (TABLE.iloc[:1], "no degrees of freedom"),
+    "equal effects": (TABLE.assign(yi=0.3), "All effect sizes are equal"),
+}
+
+
+@pytest.mark.parametrize("kind", DEGENERATE)
+@pytest.mark.parametrize("test", ["knha", "z"])
+def test_an_interval_that_says_nothing_is_said_to(tmp_path, kind, test):
+    table, words = DEGENERATE[kind]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    for arguments in (["pool"], ["pool", "--json"], ["report", "--out", "-", "--format", "md"]):
+        result = _run(arguments[0], tmp_path / "t.csv", *arguments[1:], "--test", test)
+        assert result.exit_code == 0
+        assert (words in result.stdout) == (test == "knha"), arguments
+        assert "interval nan" not in result.stdout.split("## Forest plot")[0]
+        assert "nan%" not in result.stdout
+
+
+def test_equal_arms_have_an_odds_ratio_of_exactly_1():
+    es = mm.effect_sizes(pd.DataFrame({"ai": [10, 3], "n1i": [10, 7], "ci": [10, 3], "n2i": [10, 7]}), "OR")
+    assert (es["yi"] == 0).all()
+    assert np.isnan(mm.random_effects(es).p_value)
+
+
+def test_variances_of_very_different_size_can_be_left_out_one_by_one():
+    table = pd.DataFrame({"yi": [1.0, 2, 3, 4], "vi": [1e-10, 1, 1e10, 1e20]})
+    fit = mm.random_effects(table, test="z")
+    left_out = mm.leave_one_out(fit)
+    for i in range(4):
+        alone = mm.random_effects(table.drop(index=i), test="z")
+        assert_allclose(left_out["tau2"].iloc[i], alone.tau2, atol=1e-8)  # the likelihood is flat below
+        assert_allclose(left_out["estimate"].iloc[i], alone.estimate, rtol=1e-6)
+
+
+def test_precision_that_is_nothing_beside_tau2_is_no_regressor():
+    fit = mm.random_effects(yi=[1.0, 2, 3, 4], vi=[1e-40, 2e-40, 1e-39, 1e-41])
+    with pytest.raises(mm.DataError, match="are nothing"):
+        mm.limit_meta_analysis(fit)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_published_value_is_a_number(study_table, value):
+    for arguments in (["multiverse", "--value", value], ["suspects", study_table, value]):
+        result = _run(*arguments)
+        assert result.exit_code == 2
+        assert f"must be a finite number, not {value}" in result.stderr
+
+
+@pytest.mark.parametrize(("ends", "said"), [(("nan", "1"), "finite"), (("2", "1"), "lower and then the upper")])
+def test_a_published_interval_is_two_numbers_in_order(study_table, ends, said):
+    result = _run("suspects", study_table, "0.5", "--ci", *ends)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_slip_out_of_range_is_no_suspect():
+    table = TABLE.assign(yi=TABLE["yi"] * 1e20, vi=TABLE["vi"] * 1e40)  # a variance squared would overflow
+    found = mm.suspects(table, 5e19, half_unit=1e17)
+    assert np.isfinite(found["estimate"]).all()
+    with pytest.raises(mm.DataError, match="not so in row 1"):
+        mm.suspects(TABLE.assign(yi=1e60), 1.0)
+
+
+@pytest.mark.parametrize("level", ["0", "0.9999999999999999"])
+@pytest.mark.parametrize("command", ["sensitivity", "multiverse"])
+def test_a_level_is_refused_of_a_dataset_too(command, level):
+    result = _run(command, "mi_cbt_anxiety", "--level", level)
+    assert result.exit_code == 2
+    assert "level must" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--measure", "--method", "--test", "--sheet", "--where", "--column"])
+@pytest.mark.parametrize("command", ["sensitivity", "report", "grade", "small-study"])
+def test_an_option_that_would_not_be_heeded_is_refused(command, option):
+    result = _run(command, "mi_cbt_anxiety", option, "a=b")
+    assert result.exit_code == 2
+    assert option in result.stderr
+
+
+def test_a_row_without_an_outcome_is_not_lost(tmp_path):
+    TABLE.assign(outcome=["x", "y"] * 3 + ["x", None]).to_csv(tmp_path / "t.csv", index=False)
+    result = _run("grade", tmp_path / "t.csv")
+    assert result.exit_code == 2
+    assert "row 8 does not" in result.stderr

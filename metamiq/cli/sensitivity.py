@@ -121,6 +121,8 @@ def _text(fit: PooledEffect | BoundedFit, found: dict[str, Any]) -> str:
         f"All {fit.k} rows: mean {fixed(fit.estimate)} ({100 * fit.level:g}% CI {fixed(ci.low)} to "
         f"{fixed(ci.high)}){scale}"
     ]
+    if getattr(fit, "caution", ""):
+        out.append(fit.caution)  # type: ignore[union-attr]
     if "summary" in found:
         out.append(found["summary"])
     if "flip_set" in found:
@@ -189,7 +191,7 @@ def _draw(fit: PooledEffect | BoundedFit, found: dict[str, Any], folder: Path) -
 @click.option("--method", default="REML", show_default=True, help="Estimator of tau2, as the publication says.")
 @click.option("--test", default="knha", show_default=True, help="knha, z, t or adhoc, as the publication says.")
 @table_options
-@click.option("--most", default=10, show_default=True, help="How many slips to show.")
+@click.option("--most", type=click.IntRange(min=1), default=10, show_default=True, help="How many slips to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @guarded
 def suspects(
@@ -215,10 +217,12 @@ def suspects(
     twice: each slip is made in each row, the table is pooled again, and the nearest to VALUE come first. Ratios are
     given as logarithms. What fits is a place to look, not a finding.
     """
+    from metamiq.arguments import check_finite
     from metamiq.report.content import json_rows
     from metamiq.report.writing import json_text
     from metamiq.sensitivity.suspects import suspects as rank
 
+    check_finite("VALUE", value)
     table = read_study_table(file, sheet, columns, where)
     found = rank(table, value, ci=ci or None, measure=measure, method=method, test=test)
     if as_json:
@@ -251,12 +255,15 @@ def multiverse(
     DATASET is a bundled dataset's name or a folder with a choices.toml. Prints the share of specifications on each side
     of no effect, which choice moves the answer most, and what the specifications of each option come to.
     """
+    from metamiq.arguments import check_finite
     from metamiq.protocol.compliance import Analysis, Ask, as_dict, comply, labels_in_words
     from metamiq.report.content import json_rows
     from metamiq.report.writing import json_text
     from metamiq.sensitivity.multiverse import multiverse as run
 
     check_picture(curve, "--curve")
+    if value is not None:
+        check_finite("--value", value)
     ds = open_dataset(dataset)
     plan = protocol_for(protocol, ds.path)
     wanted = Analysis("multiverse", "all choices at once", (Ask("sensitivity", "multiverse"),))

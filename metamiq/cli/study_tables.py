@@ -14,6 +14,8 @@ from metamiq.cli.common import (
     open_dataset,
     read_judgements,
     read_study_table,
+    refuse_choices,
+    refuse_table_options,
     save_picture,
     say,
     table_options,
@@ -121,6 +123,7 @@ def pool(
                     **{k: content.json_value(v) for k, v in stored.items()},
                     **({} if planned is None else {"planned": planned.label("pooled")}),
                     "protocol": as_dict(planned),
+                    **({"caution": fit.caution} if getattr(fit, "caution", "") else {}),
                     **({} if said is None else {"methods": said.to_dict()}),
                 }
             ),
@@ -207,11 +210,14 @@ def fit_of(
         table = read_study_table(path, sheet, columns, where)
         plan = protocol_for(protocol, path.parent)
     else:
+        refuse_table_options(sheet, columns, where)
         ds = open_dataset(source)
         plan = protocol_for(protocol, ds.path)
         if not ds.results.empty:
-            planned = None if plan is None else plan.plan.level
-            return Fitted(random_effects_bounded(trial_effects(ds), level=level or planned or 0.95), plan, None)
+            refuse_choices(measure=measure, method=method, test=test)
+            if level is None:
+                level = (None if plan is None else plan.plan.level) or 0.95
+            return Fitted(random_effects_bounded(trial_effects(ds), level=level), plan, None)
         table = ds.trials
     use = settings_of(plan, table, measure=measure, method=method, test=test, level=level)
     effects = with_effects(table, use.measure, use.vtype)

@@ -67,7 +67,7 @@ def log_odds_ratio(
     """
     x = two_by_two(ai, n1i, ci, n2i, bi, di, add=add, to=to, drop00=drop00)
     with np.errstate(divide="ignore", invalid="ignore"):
-        yi = np.log(x.a) - np.log(x.b) - np.log(x.c) + np.log(x.d)
+        yi = (np.log(x.a) - np.log(x.b)) - (np.log(x.c) - np.log(x.d))  # equal arms give exactly 0
         vi = 1.0 / x.a + 1.0 / x.b + 1.0 / x.c + 1.0 / x.d
     return defined(yi, vi)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metamiq.arguments import check_level
 from metamiq.errors import DataError
 from metamiq.pooling import bounded_profile as profiles
 from metamiq.pooling import bounded_search as search
@@ -140,8 +141,7 @@ def random_effects_bounded(
     >>> print([f"{g:.3f}" for g in fits.estimate], fits.ok.tolist())
     ['0.467', '0.478', 'nan'] [True, True, False]
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
+    check_level(level)
     arrays = [np.atleast_2d(np.asarray(a, dtype=float)) for a in (yi, vi, yi_low, yi_high, n1i, n2i)]
     x = None if X is None else np.asarray(X, dtype=float)
     rows, pinned, side = _rows(arrays, mask, weights, x if x is None or x.ndim == 3 else x[None])

@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize
 
+from metamiq.arguments import check_level
 from metamiq.errors import DataError
 from metamiq.pooling import bounded_search as search
 from metamiq.pooling.bounded_fit import BoundedFit
@@ -84,8 +85,7 @@ def random_effects_bounded(effects: pd.DataFrame, moderators: str | None = None,
     ...       f"{fit.k_bounds} bounds")
     0.467 (0.151 to 0.782) from 2 points and 2 bounds
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
+    check_level(level)
     check_columns(effects)
     if len(effects) == 0:
         raise DataError("There must be at least one usable trial to pool, but the table is empty.")

@@ -182,10 +182,12 @@ def _upper_bound(t: Tables, residual_ss: Array) -> Array:
 def _extreme(t: Tables, largest: bool = False) -> Array:
     if t.n is None:
         ends = t.vi.max(axis=1) if largest else t.vi.min(axis=1)
-        return np.asarray(ends if ends.shape == t.k.shape else np.broadcast_to(ends, t.k.shape))
-    if largest:
-        return np.asarray(np.where(t.n > 0, t.vi, -np.inf).max(axis=1))
-    return np.asarray(np.where(t.n > 0, t.vi, np.inf).min(axis=1))
+    elif largest:
+        ends = np.where(t.n > 0, t.vi, -np.inf).max(axis=1)
+    else:
+        ends = np.where(t.n > 0, t.vi, np.inf).min(axis=1)
+    # Tables may share their rows, and what counts of them.
+    return np.asarray(ends if ends.shape == t.k.shape else np.broadcast_to(ends, t.k.shape))
 
 
 def _refine(t: Tables, low: Array, high: Array, start: Array, equation: Equation) -> Array:

@@ -79,6 +79,28 @@ class PooledEffect(UnivariateFit):
             w = 1.0 / (self.source.vi + (0.0 if np.isnan(self.tau2) else self.tau2))
         return frozen_copy(w / w.sum())
 
+    @property
+    def caution(self) -> str:
+        """Why an interval and a p-value are undefined or say nothing; empty for nearly every table.
+
+        Examples
+        --------
+        >>> from metamiq.pooling.models import random_effects
+        >>> print(random_effects(yi=[0.3], vi=[0.1]).caution)
+        With one effect size test knha has no degrees of freedom: there is no interval and no p-value. Test z has both.
+        """
+        if self.k == 1 and self.dof is not None:
+            return (
+                f"With one effect size test {self.test} has no degrees of freedom: there is no interval and no "
+                "p-value. Test z has both."
+            )
+        if self.se == 0:
+            return (
+                f"All effect sizes are equal, so that the standard error of test {self.test} is 0 and its interval and "
+                "p-value say nothing. Tests z and adhoc count the sampling error of each study."
+            )
+        return ""
+
     def ci(self, level: float | None = None, method: str = "test") -> Interval:
         """Confidence interval of the mean.
 
@@ -180,7 +202,9 @@ class PooledEffect(UnivariateFit):
             f"mean {self.estimate:.4f}, SE {self.se:.4f}, {percent} CI {ci.low:.4f} to {ci.high:.4f}, "
             f"{letter} = {self.statistic:.3f}, {p_text(self.p_value, 4)}",
         ]
-        if self.method != "FE":
+        if np.isnan(self.tau2):
+            lines.append("tau2 and a prediction interval need at least two effect sizes.")
+        elif self.method != "FE":
             lines.append(f"{percent} prediction interval {pi.low:.4f} to {pi.high:.4f}")
             lines.append(
                 f"tau2 = {self.tau2:.4f} (tau = {np.sqrt(self.tau2):.4f}), I2 = {self.I2:.1f}%, H2 = {self.H2:.2f}"
@@ -190,6 +214,8 @@ class PooledEffect(UnivariateFit):
             lines.append(
                 f"(log scale; ratio {np.exp(self.estimate):.3f}, {np.exp(ci.low):.3f} to {np.exp(ci.high):.3f})"
             )
+        if self.caution:
+            lines.append(self.caution)
         return "\n".join(lines)
 
 

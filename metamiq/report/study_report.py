@@ -151,10 +151,12 @@ def _answer(fit: PooledEffect, name: str) -> list[str]:
     percent = f"{100 * fit.level:g}%"
     interval = f"{percent} interval {fixed(fit.ci_low)} to {fixed(fit.ci_high)}"
     pooled = f"{fixed(fit.estimate)} ({interval}; {p_text(fit.p_value)})"
+    if np.isnan(fit.ci_low):
+        pooled = fixed(fit.estimate)
     first = f"The mean of {fit.k} effect sizes from {fit.n_studies} studies is {pooled}."
     if fit.measure in _RATIOS:
         low, middle, high = (fixed(float(np.exp(x))) for x in (fit.ci_low, fit.estimate, fit.ci_high))
-        first += f" As {_RATIOS[fit.measure]}: {middle} ({low} to {high})."
+        first += f" As {_RATIOS[fit.measure]}: {middle}{'' if np.isnan(fit.ci_low) else f' ({low} to {high})'}."
     if np.isnan(fit.tau2):
         second = "With one effect size nothing can be said about how studies differ."
     else:
@@ -162,7 +164,12 @@ def _answer(fit: PooledEffect, name: str) -> list[str]:
         if np.isfinite(fit.pi_low):
             second += f"; in a new one the true effect may lie between {fixed(fit.pi_low)} and {fixed(fit.pi_high)}"
         second += "."
-    return [first, second, f"Measure: {fit.measure or 'as in yi'}. Estimator {fit.method}, test {fit.test}."]
+    return [
+        first,
+        *filter(None, [fit.caution]),
+        second,
+        f"Measure: {fit.measure or 'as in yi'}. Estimator {fit.method}, test {fit.test}.",
+    ]
 
 
 def _tables(fit: PooledEffect) -> dict[str, pd.DataFrame]:

@@ -134,6 +134,11 @@ def limit_meta_analysis(fit: PooledEffect, *, level: float | None = None) -> Lim
     tau2 = 0.0 if np.isnan(fit.tau2) else fit.tau2
     tau, k = float(np.sqrt(tau2)), len(yi)
     s = np.sqrt(vi + tau2)
+    if np.ptp(s) <= 1e-7 * s.max():  # a regression on it would rest on roundings
+        raise DataError(
+            f"Limit meta-analysis needs studies that differ in precision, but beside tau2 = {tau2:.4g} their sampling "
+            f"variances, at most {vi.max():.4g}, are nothing. It cannot be used here."
+        )
     x = 1.0 / s
     spread = x - x.mean()
     beta = float((spread * yi * x).sum() / (spread**2).sum())

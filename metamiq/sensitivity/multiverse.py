@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metamiq.arguments import check_level
 from metamiq.datasets import Dataset
 from metamiq.errors import DataError
 from metamiq.pooling import batch
@@ -97,8 +98,7 @@ def multiverse(
         fixed       all     0.406
         fixed without c     0.315
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
+    check_level(level)
     declared = declared_choices(data, choices)
     trials = Trials(data)
     codes = cross(declared)

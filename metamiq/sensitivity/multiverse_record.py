@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from metamiq.arguments import check_finite
 from metamiq.errors import DataError
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity.choices import Choice
@@ -143,6 +144,8 @@ class Multiverse:
 
     def summary(self, value: float | None = None) -> str:
         """The result in a few lines; with a published `value` also how it compares. The caller prints them."""
+        if value is not None:
+            check_finite("value", value)
         distinct, shares, first = self.distinct(), self.share(), self.table.iloc[0]
         estimate = self.table["estimate"].dropna()
         lines = [

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from metamiq import batch
+from metamiq.arguments import check_level
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity.simulated_trials import Designs, Sample, SimulationDesign, as_designs, blocks, draw
 from metamiq.sensitivity.workers import run
@@ -154,8 +155,7 @@ def simulate(
     >>> table[["k", "bounds", "estimator", "n"]].values.tolist()
     [[10, 0.0, 'bounded', 100], [10, 0.0, 'points', 100], [10, 0.5, 'bounded', 100], [10, 0.5, 'points', 100]]
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
+    check_level(level)
     if int(n) != n or n < 1:
         raise ValueError(f"n must be a whole number of meta-analyses, 1 or more, not {n!r}.")
     chosen = _estimators(estimators)

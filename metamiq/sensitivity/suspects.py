@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from metamiq.arguments import check_table
+from metamiq.arguments import check_finite, check_table
 from metamiq.effects.measures import effect_sizes
 from metamiq.errors import DataError
 from metamiq.pooling import batch
 from metamiq.pooling.bounded import numbers
+from metamiq.pooling.tables import TOO_LARGE, out_of_range
 from metamiq.pooling.wls import Array
 
 _CELLS = ("m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i")
@@ -90,8 +91,11 @@ def suspects(
     c sign turned
     """
     check_table(effects, "The search for suspects")
-    if not isinstance(value, (int, float, np.number)):
-        raise ValueError(f"value must be the number that was printed, not a {type(value).__name__}.")
+    check_finite("value", value)
+    if ci is not None:
+        check_finite("ci", *ci)
+        if not ci[0] <= ci[1]:
+            raise ValueError(f"ci must be the lower and then the upper end, not {ci[0]:g} and {ci[1]:g}.")
     yi, vi, slips = _slips(effects, measure)
     k = len(yi)
     column = next((c for c in ("trial_id", "study", "label") if c in effects), None)
@@ -153,12 +157,18 @@ def _slips(effects: pd.DataFrame, measure: str) -> tuple[Array, Array, list[_Sli
             f"Every row must give an effect size and a variance, but row {', '.join(str(i + 1) for i in bad)} does "
             "not. Leave such rows out."
         )
+    extreme = np.flatnonzero(out_of_range(yi, vi))
+    if len(extreme):
+        which = ", ".join(str(i + 1) for i in extreme)
+        raise DataError(f"{TOO_LARGE[0]}, but not so in row {which}. {TOO_LARGE[1]}")
     for i in range(len(yi)):
         slips.append(_Slip(i, "counted twice", float(yi[i]), float(vi[i]), 2.0))
         slips.append(_Slip(i, "left out", float(yi[i]), float(vi[i]), 0.0))
     # A slip that changes nothing (equal group sizes swapped) explains nothing.
     real = [s for s in slips if s.times != 1 or not np.isclose([s.yi, s.vi], [yi[s.row], vi[s.row]], rtol=1e-9).all()]
-    return yi, vi, [s for s in real if np.isfinite(s.yi) and np.isfinite(s.vi) and s.vi > 0]
+    y, v = np.array([s.yi for s in real]), np.array([s.vi for s in real])
+    usable = np.isfinite(y) & np.isfinite(v) & (v > 0) & ~out_of_range(y, v)
+    return yi, vi, [s for s, keep in zip(real, usable, strict=True) if keep]
 
 
 def _effects(cells: dict[str, Array], measure: str) -> tuple[Array, Array]:
