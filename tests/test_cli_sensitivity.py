@@ -129,7 +129,7 @@ def test_suspects_name_the_swapped_trial(run, tmp_path):
     right = json.loads(run("pool", "right.csv", "--measure", "SMD", "--json").stdout)["results"][0]
     ends = (f"{right['ci_low']:.2f}", f"{right['ci_high']:.2f}")
     shown = run("suspects", "wrong.csv", f"{right['estimate']:.2f}", "--ci", *ends)
-    first = next(line for line in shown.stdout.splitlines() if "True" in line)
+    first = next(line for line in shown.stdout.splitlines() if line.endswith("yes"))
     assert first.split()[:3] == ["e", "arms", "swapped"]
     slips = json.loads(run("suspects", "wrong.csv", f"{right['estimate']:.2f}", "--json").stdout)["slips"]
     assert {"trial", "error", "estimate", "agrees"} <= set(slips[0])

@@ -114,3 +114,19 @@ def test_a_page_does_not_round_twice(value, digits, shown):
     (stored,) = np.frombuffer(base64.b64decode(what_if.pack(np.array([value]), digits)), dtype="<i2")
     assert f"{stored * what_if.UNIT:.{digits}f}" == shown
     assert abs(stored * what_if.UNIT - value) < 1.6 * what_if.UNIT
+
+
+def test_suspects_of_a_negative_number_round_to_the_digits_typed(run):
+    for typed, low, high in (("-0.30", -0.305, -0.295), ("-0.4", -0.45, -0.35)):
+        slips = json.loads(run("suspects", "trials.csv", typed, "--json"))["slips"]
+        slips = [s for s in slips if s["error"] != "nothing"]
+        assert {s["agrees"] for s in slips if low < s["estimate"] < high} <= {True}
+        assert not any(s["agrees"] for s in slips if not low - 1e-9 < s["estimate"] < high + 1e-9)
+        assert f"come to {typed} when rounded" in run("suspects", "trials.csv", typed)
+
+
+def test_suspects_say_that_the_sign_may_be_turned(run):
+    assert "turn VALUE's sign" in run("suspects", "trials.csv", "0.42")
+    assert "turn VALUE's sign" not in run("suspects", "trials.csv", "-0.42")
+    wrong = CliRunner().invoke(main, ["suspects", "trials.csv", "0.42", "--metod", "DL"])
+    assert (wrong.exit_code, "--metod" in wrong.output) == (2, True)

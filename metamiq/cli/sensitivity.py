@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,9 +184,17 @@ def _draw(fit: PooledEffect | BoundedFit, found: dict[str, Any], folder: Path) -
                 say(f"note: no {name}.svg: {error}")
 
 
-@click.command()
+class _TakesNegativeNumbers(click.Command):
+    """A command whose arguments may be negative numbers, which are no options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.ignore_unknown_options = any(re.fullmatch(r"-\.?\d.*", given) for given in args)
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_TakesNegativeNumbers)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.argument("value", type=float)
+@click.argument("value", metavar="VALUE")
 @click.option("--ci", nargs=2, type=float, help="The published interval, low and high: without it many slips may fit.")
 @click.option("--measure", default="SMD", show_default=True, help="Measure of a table with means and SDs.")
 @click.option("--method", default="REML", show_default=True, help="Estimator of tau2, as the publication says.")
@@ -196,7 +205,7 @@ def _draw(fit: PooledEffect | BoundedFit, found: dict[str, Any], folder: Path) -
 @guarded
 def suspects(
     file: Path,
-    value: float,
+    value: str,
     ci: tuple[float, float] | None,
     measure: str,
     method: str,
@@ -212,26 +221,42 @@ def suspects(
     \b
     Example:
       metamiq suspects trials.csv 0.59 --ci 0.31 0.87
+      metamiq suspects trials.csv -0.30
 
     Arms swapped, a standard error entered as an SD, a lost sign, a moved decimal point, a row left out or counted
     twice: each slip is made in each row, the table is pooled again, and the nearest to VALUE come first. Ratios are
-    given as logarithms. What fits is a place to look, not a finding.
+    given as logarithms. VALUE is given with the digits that were printed: a slip fits if it comes to VALUE when
+    rounded. What fits is a place to look, not a finding.
     """
+    from decimal import Decimal, InvalidOperation
+
     from metamiq.arguments import check_finite
     from metamiq.report.content import json_rows
     from metamiq.report.writing import json_text
     from metamiq.sensitivity.suspects import suspects as rank
 
-    check_finite("VALUE", value)
+    try:
+        printed = Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f"VALUE must be the number that was printed, such as 0.59, not {value!r}.") from None
+    target = float(printed)
+    check_finite("VALUE", target)
     table = read_study_table(file, sheet, columns, where)
-    found = rank(table, value, ci=ci or None, measure=measure, method=method, test=test)
+    half_unit = 0.5 * 10.0 ** int(printed.as_tuple().exponent)
+    found = rank(table, target, ci=ci or None, half_unit=half_unit, measure=measure, method=method, test=test)
     if as_json:
-        click.echo(json_text({"value": value, "slips": json_rows(found)}), nl=False)
+        click.echo(json_text({"value": target, "slips": json_rows(found)}), nl=False)
         return
     agree = int(found["agrees"].sum())
-    click.echo(f"{len(found) - 1} slips tried; {agree} of them come to {value:g} when rounded. The nearest:")
+    click.echo(f"{len(found) - 1} slips tried; {agree} of them come to {value} when rounded. The nearest:")
     shown = found.head(most)[["trial", "error", "yi", "vi", "estimate", "ci_low", "ci_high", "distance", "agrees"]]
+    shown = shown.assign(agrees=shown["agrees"].map({True: "yes", False: "no"}))
     click.echo(shown.to_string(index=False, float_format=lambda x: f"{x:.3f}", na_rep=""))
+    own = float(found.loc[found["error"] == "nothing", "estimate"].iloc[0])
+    if own * target < 0:
+        click.echo(
+            f"The mean of this table is {own:.3f}: if the publication counts the other way round, turn VALUE's sign."
+        )
     click.echo("What fits is a place to look, not a finding: the source decides.")
 
 
