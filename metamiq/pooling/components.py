@@ -14,6 +14,7 @@ from metamiq.pooling.clustered import Array, ClusteredModel
 NAMES = ("cluster", "effect")
 MAX_ITERATIONS = 500
 MAX_PEAKS = 6
+TOTALS, SHARES = 3.0, 2.0  # points of the search's grid per decade of the total, and of the odds of the share
 _EXTREME = (
     "The likelihood of the variance components must be finite to be maximised, but it is not with vi from {low:g} to "
     "{high:g}; look for effects with extreme yi or vi."
@@ -115,32 +116,86 @@ def ascend(
     )
 
 
-def _starts(model: ClusteredModel, reml: bool) -> list[Array]:
-    """Pairs of components from which to climb: the local maxima of the likelihood on a coarse grid, highest first."""
+def _axes(model: ClusteredModel) -> tuple[Array, Array]:
+    """Totals of the two components, 0 first, and log odds of the share of the total that lies between clusters."""
     v, residual = model.clusters.vi, model.y - model.Q @ (model.Q.T @ model.y)
-    # Below a tenth of the smallest vi a component changes nothing; above the largest squared residual it cannot help.
+    # Below a tenth of the smallest vi a component changes nothing. Components far above the sum of squares cannot
+    # help: its few degrees of freedom and the negative weights of correlated effects are what the factor is for.
     low = 0.1 * float(v.min())
-    high = max(float(np.max(residual**2)), 10.0 * low)
+    high = max(4.0 * float(residual @ residual), 10.0 * low)
+    decades = float(np.log10(high / low))
     # Many effects make one sharp maximum, and each pair costs a pass over them.
-    most = int(np.clip(np.sqrt(2e6 / len(v)), 4, 30))
-    points = int(np.clip(np.ceil(3.0 * np.log10(high / low)), 4, most))
-    axis = np.concatenate([[0.0], np.geomspace(low, high, points)])
-    between, within = np.repeat(axis, len(axis)), np.tile(axis, len(axis))
-    chunk = max(1, 2**18 // len(v))  # bounds memory: some arrays of k numbers per pair
-    values = np.concatenate(
-        [model.loglik_grid(between[i : i + chunk], within[i : i + chunk], reml) for i in range(0, len(between), chunk)]
-    )
-    padded = np.full((len(axis) + 2,) * 2, -np.inf)
-    padded[1:-1, 1:-1] = values.reshape(len(axis), -1)
+    most = int(np.clip(np.sqrt(2e5 / len(v)), 4, 30))
+    totals = np.geomspace(low, high, int(np.clip(np.ceil(TOTALS * decades), 4, most)))
+    furthest = float(np.log(high / low))
+    odds = np.linspace(-furthest, furthest, int(np.clip(np.ceil(2.0 * SHARES * decades), 3, 2 * most)))
+    return np.concatenate([[0.0], totals]), np.concatenate([[-np.inf], odds, [np.inf]])
+
+
+def _parabola(left: Array, middle: Array, right: Array) -> tuple[Array, Array]:
+    """What the parabola through three neighbours rises above the middle one, and where, in steps of at most 2."""
+    bend = 2.0 * middle - left - right
+    top = (bend > 0.0) & np.isfinite(bend)
+    shift = np.clip(np.where(top, 0.5 * (right - left) / np.where(top, bend, 1.0), 0.0), -2.0, 2.0)
+    return np.where(top, 0.5 * shift * ((right - left) - shift * bend), 0.0), shift
+
+
+def _starts(model: ClusteredModel, reml: bool) -> list[Array]:
+    """Pairs of components from which to climb: one for each hill of the likelihood that a coarse grid shows.
+
+    The grid runs over the total of the components and the share between clusters. Hills can lie side by side along
+    one total, hardly higher than the saddle between them, where no grid of values shows them. So at each share the
+    best total is found by parabolas, and the slope of the likelihood there along the shares tells between which
+    shares that profile has a top. Hills elsewhere are seen by their values.
+    """
+    totals, odds = _axes(model)
+    ratio = float(totals[2] / totals[1])
+
+    def loglik(total: Array, odds: Array) -> Array:
+        share = special.expit(odds)
+        between, within = (total * share).ravel(), (total * special.expit(-odds)).ravel()
+        chunk = max(1, 2**15 // len(model.y))  # some arrays of k numbers per pair, to stay in the cache
+        parts = [slice(i, i + chunk) for i in range(0, len(between), chunk)]
+        return np.concatenate([model.loglik_grid(between[i], within[i], reml) for i in parts]).reshape(total.shape)
+
+    place = np.repeat(totals[:, None], len(odds), axis=1)
+    height = loglik(place, odds)
+    padded = np.full((len(totals) + 2, len(odds) + 2), -np.inf)
+    padded[1:-1, 1:-1] = height
     around = [padded[1 + i : padded.shape[0] - 1 + i, 1 + j : padded.shape[1] - 1 + j]
               for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]  # fmt: skip
-    peaks = np.flatnonzero((padded[1:-1, 1:-1] >= np.max(around, axis=0)).ravel())
-    peaks = peaks[np.argsort(-values[peaks], kind="stable")][:MAX_PEAKS]
-    return [np.array([between[i], within[i]]) for i in peaks]
+    peak = height >= np.max(around, axis=0)
+    peak[0, 1:] = False  # a total of 0 has no shares
+    three = height[1:-2], height[2:-1], height[3:]
+    gain, shift = _parabola(*three)
+    among = (three[1] >= three[0]) & (three[1] >= three[2])
+    height[2:-1] += np.where(among, gain, 0.0)
+    place[2:-1] *= np.where(among, ratio**shift, 1.0)
+    top, each = height.argmax(axis=0), np.arange(len(odds))
+    peak[top, each] = False
+    i, j = np.nonzero(peak)
+    found = [(height[a, b], place[a, b], odds[b]) for a, b in zip(i, j, strict=True)]
+
+    best = place[top, each]
+    ridge = loglik(best * ratio ** np.array([[-0.25], [0.0], [0.25]]), odds)
+    gain, shift = _parabola(*ridge)
+    best, ridge = best * ratio ** (0.25 * shift), ridge[1] + gain
+    aside = np.stack([odds - 1e-3, odds + 1e-3])
+    aside[0, -1], aside[1, 0] = odds[-2], odds[1]
+    before, after = loglik(np.stack([best, best]), aside)
+    slope = after - before
+    rises = np.concatenate([[True], slope > 0.0])
+    falls = np.concatenate([slope <= 0.0, [True]])
+    for after_it in np.flatnonzero(rises & falls):
+        both = [c for c in (after_it - 1, after_it) if 0 <= c < len(odds)]
+        c = max(both, key=lambda c: ridge[c])
+        found.append((ridge[c], best[c], odds[c]))
+    found.sort(key=lambda hill: -hill[0])
+    return [total * special.expit(np.array([o, -o])) for _, total, o in found[:MAX_PEAKS]]
 
 
 def maximise(model: ClusteredModel, reml: bool) -> Components:
-    """The highest of the maxima that lie above the local maxima of a grid.
+    """The highest of the maxima that are uphill of the places a grid points to.
 
     The likelihood of two variances can have several maxima, and the lower ones catch optimisers that start once.
 
