@@ -6,13 +6,16 @@ The trials are synthetic: anxiety scores, of which fewer are better.
 import base64
 import json
 import re
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 import metamiq as mm
 from metamiq.cli import main
+from metamiq.living.exports import export_files, export_table
 from metamiq.report import what_if
 
 TRIALS = """study,year,kind,m1i,sd1i,n1i,m2i,sd2i,n2i
@@ -130,3 +133,42 @@ def test_suspects_say_that_the_sign_may_be_turned(run):
     assert "turn VALUE's sign" not in run("suspects", "trials.csv", "-0.42")
     wrong = CliRunner().invoke(main, ["suspects", "trials.csv", "0.42", "--metod", "DL"])
     assert (wrong.exit_code, "--metod" in wrong.output) == (2, True)
+
+
+def exported(run, program, *more):
+    run("export", "trials.csv", "--to", program, "--out", "out", *more)
+    return pd.read_csv(f"out/{program}.csv")
+
+
+@pytest.mark.parametrize("program", ["metafor", "meta", "jasp"])
+def test_exports_keep_the_columns_for_subgroups_and_moderators(run, program):
+    found = exported(run, program, "--measure", "SMD")
+    assert found["kind"].tolist() == ["GAD", "SAD"] * 3
+    assert not {"m1i", "sd1i", "study"} & set(found)
+
+
+@pytest.mark.parametrize("name", ["subgroup", "Subgroup"])
+def test_revman_gets_the_subgroups(run, tmp_path, name):
+    (tmp_path / "trials.csv").write_text(TRIALS.replace("kind", name), encoding="utf-8")
+    found = exported(run, "revman", "--measure", "SMD")
+    assert found["Subgroup"].tolist() == ["GAD", "SAD"] * 3
+    assert list(found.columns)[-1] == "Footnotes"
+
+
+def test_an_export_holds_the_effects_and_the_model_of_the_protocol(planned):
+    found = exported(planned, "metafor")
+    asked = mm.effect_sizes(mm.datasets.read_table("trials.csv"), "SMD", vtype="UB")
+    assert found["vi"].tolist() == asked["vi"].tolist()
+    script = Path("out/metafor.R").read_text(encoding="utf-8")
+    assert 'method = "DL", test = "t", level = 90' in script
+
+
+def test_the_head_of_a_further_column_is_no_formula():
+    table = pd.DataFrame({"study": ["a"], "yi": [0.1], "vi": [0.2], "=1+1": ["x"]})
+    assert export_table(table, "jasp", further=["=1+1"]).splitlines()[0].endswith(",'=1+1")
+
+
+def test_metafor_is_not_asked_for_a_method_that_it_lacks():
+    table = pd.DataFrame({"study": ["a"], "yi": [0.1], "vi": [0.2]})
+    with pytest.raises(ValueError, match="method must be one that metafor has"):
+        export_files(table, "metafor", method="CA2")

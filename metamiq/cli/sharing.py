@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from metamiq.cli.common import EXIT_DISAGREES, guarded, open_dataset, read_study_table, say, table_options
+from metamiq.cli.protocol import protocol_for, protocol_option
 
 _BUNDLED = "mi_cbt_anxiety"
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -75,6 +76,7 @@ def verify(file: Path, as_json: bool) -> int:
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("export"), show_default=True)
 @click.option("--measure", help="Effect-size measure of a study table, when it has no yi and vi.")
+@protocol_option
 @table_options
 @guarded
 def export(
@@ -82,6 +84,7 @@ def export(
     program: str,
     out: Path,
     measure: str | None,
+    protocol: str | None,
     sheet: str | None,
     columns: tuple[str, ...],
     where: tuple[str, ...],
@@ -93,21 +96,32 @@ def export(
       metamiq export mi_cbt_anxiety --to r --out in-r
       metamiq export trials.csv --measure SMD --to jasp
 
-    Only the R script can take bounds; tables for other programs hold the trials that are effect sizes. What is known of
-    a program's format, and what is not, is said with the table.
+    Only the R script can take bounds; tables for other programs hold the trials that are effect sizes, and what else a
+    study table says of them. What is known of a program's format, and what is not, is said with the table. Effects of a
+    study table are computed as its protocol says.
     """
     from metamiq.effects.trials import trial_effects
-    from metamiq.living.exports import PROGRAMS, export_files, export_r
+    from metamiq.living.exports import PROGRAMS, export_files, export_r, further_columns
     from metamiq.report.writing import write_folder
 
     if Path(dataset).is_file():
-        from metamiq.cli.study_tables import with_effects
+        from metamiq.cli.study_tables import settings_of, with_effects
 
         if program == "r":
             raise ValueError("--to r is for a dataset of evidence. Of a study table choose --to metafor.")
-        table = with_effects(read_study_table(Path(dataset), sheet, columns, where), measure)
+        read = read_study_table(Path(dataset), sheet, columns, where)
+        use = settings_of(protocol_for(protocol, Path(dataset).parent), read, measure=measure)
+        table = with_effects(read, use.measure, use.vtype)
         say(f"note: {PROGRAMS[program].known}")
-        files = export_files(table, program, groups=("group1", "group2"))
+        files = export_files(
+            table,
+            program,
+            groups=("group1", "group2"),
+            further=further_columns(read),
+            method=use.method,
+            test=use.test,
+            level=use.level,
+        )
         say(f"written: {', '.join(str(path) for path in write_folder(out, dict(files)))}")
         return
     if measure or sheet or columns or where:

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,8 +72,9 @@ PROGRAMS: dict[str, Program] = {
     ),
     "revman": Program(
         {
-            "Analysis group": "'1'", "Analysis number": "'1'", "Analysis name": "'Pooled effect'", "Subgroup": "",
-            "Applicability": "", "Study": "label", "Study year": "year", "GIV Mean": "yi", "GIV SE": "sei",
+            "Analysis group": "'1'", "Analysis number": "'1'", "Analysis name": "'Pooled effect'",
+            "Subgroup": "subgroup", "Applicability": "", "Study": "label", "Study year": "year",
+            "GIV Mean": "yi", "GIV SE": "sei",
             "Experimental mean": "m1i", "Experimental SD": "sd1i", "Experimental cases": "ai", "Experimental N": "n1i",
             "Control mean": "m2i", "Control SD": "sd2i", "Control cases": "ci", "Control N": "n2i", "O-E": "",
             "Variance": "", "Weight": "", "Mean": "", "CI start": "", "CI end": "", "Footnotes": "",
@@ -83,15 +85,22 @@ PROGRAMS: dict[str, Program] = {
         "contrast-level data, or fill those templates from this table",
     ),
 }  # fmt: skip
-_METAFOR = """# Pools metafor.csv with metafor: random effects, REML, Knapp and Hartung's test.
-# The columns: slab, year, yi (effect size), vi (sampling variance), n1i, n2i (arm sizes).
+_METAFOR = """# Pools metafor.csv with metafor: method {method}, test {test}.
+# The columns: slab, year, yi (effect size), vi (sampling variance), n1i, n2i (arm sizes), and the table's own.
 library(metafor)
 d <- read.csv("metafor.csv", stringsAsFactors = FALSE, check.names = FALSE)
-fit <- rma(yi, vi, data = d, slab = slab, method = "REML", test = "knha")
+fit <- rma(yi, vi, data = d, slab = slab, method = "{method}", test = "{test}", level = {percent:g})
 print(fit)
 print(predict(fit))
 if (interactive()) forest(fit)
 """
+#: Estimators of tau2 that metafor 3.8 has under the same name.
+_METAFOR_METHODS = ("DL", "EB", "FE", "HE", "HS", "HSk", "ML", "PM", "PMM", "REML", "SJ")
+#: Numbers of a study table that the effect sizes hold already, or that a program takes in columns of its own.
+_RAW = {
+    *("label", "study", "trial_id", "year", "yi", "vi", "sei", "m1i", "m2i", "sd1i", "sd2i", "n1i", "n2i"),
+    *("ai", "bi", "ci", "di", "x1i", "x2i", "t1i", "t2i"),
+}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _SCRIPT_COLUMNS = ["trial_id", "label", "year", "kind", "yi", "vi", "yi_low", "yi_high", "n1i", "n2i"]
 _SCRIPT = r"""# Redoes the pooled effect of "{name}" in R. Needs metafor for the first part only.
@@ -140,7 +149,9 @@ cat(sprintf("points and bounds: k = %d, g = %.4f, 95%% interval %.4f to %.4f\n",
 """
 
 
-def export_table(effects: pd.DataFrame, program: str, *, groups: tuple[str, str] = ("mi_cbt", "cbt")) -> str:
+def export_table(
+    effects: pd.DataFrame, program: str, *, groups: tuple[str, str] = ("mi_cbt", "cbt"), further: Sequence[str] = ()
+) -> str:
     """The points of an effects table as CSV in the column names and dialect of another program.
 
     What is known of each format, and from where, is in ``PROGRAMS[program].known``. That RevMan imports its table is
@@ -154,6 +165,9 @@ def export_table(effects: pd.DataFrame, program: str, *, groups: tuple[str, str]
         Whose names to use.
     groups : (str, str)
         Names of groups 1 and 2, where the program asks for them.
+    further : sequence of str
+        Other columns of the table, such as moderators, to write behind the program's own under their own names.
+        RevMan's layout has no room for others; its Subgroup is the column `subgroup`.
 
     Returns
     -------
@@ -186,6 +200,8 @@ def export_table(effects: pd.DataFrame, program: str, *, groups: tuple[str, str]
     if program == "metapsy" and measure != "SMD":
         raise DataError(f"A table for Metapsy holds Hedges' g (SMD), but these effects are {measure}.")
     points = points.assign(sei=points["vi"].astype(float) ** 0.5)
+    if "Subgroup" in points and "subgroup" not in points:  # RevMan's own spelling
+        points["subgroup"] = points["Subgroup"]
     if "label" not in points:
         column = next((name for name in ("study", "trial_id") if name in points), None)
         points["label"] = points[column] if column else [f"row {i + 1}" for i in range(len(points))]
@@ -196,24 +212,60 @@ def export_table(effects: pd.DataFrame, program: str, *, groups: tuple[str, str]
             columns[theirs] = ours.strip("'").format(group1=groups[0], group2=groups[1])
         else:
             columns[theirs] = points.get(ours)
+    taken = {name.lower() for name in columns}
+    for name in further if program != "revman" else ():
+        if str(name).lower() not in taken:
+            columns[_cell(str(name), form)] = points[name]
     return _csv(pd.DataFrame(columns, index=points.index), form)
 
 
-def export_files(effects: pd.DataFrame, program: str, *, groups: tuple[str, str] = ("mi_cbt", "cbt")) -> dict[str, str]:
+def further_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of a study table that describe its studies: all but effect sizes and what they are computed from.
+
+    Examples
+    --------
+    >>> further_columns(pd.DataFrame(columns=["study", "yi", "vi", "sessions"]))
+    ['sessions']
+    """
+    return [str(name) for name in table.columns if name not in _RAW]
+
+
+def export_files(
+    effects: pd.DataFrame,
+    program: str,
+    *,
+    groups: tuple[str, str] = ("mi_cbt", "cbt"),
+    further: Sequence[str] = (),
+    method: str = "REML",
+    test: str = "knha",
+    level: float = 0.95,
+) -> dict[str, str]:
     """The files of an export: the table, and for metafor a script that pools it.
 
     Parameters
     ----------
-    effects, program, groups
+    effects, program, groups, further
         As in `export_table`.
+    method, test, level
+        What metafor's script fits, as in `random_effects`.
 
     Returns
     -------
     dict of str to str
         Name -> content.
+
+    Raises
+    ------
+    ValueError
+        If metafor has no such method.
     """
-    files = {f"{program}.csv": export_table(effects, program, groups=groups)}
-    return files | {"metafor.R": _METAFOR} if program == "metafor" else files
+    files = {f"{program}.csv": export_table(effects, program, groups=groups, further=further)}
+    if program != "metafor":
+        return files
+    if method not in _METAFOR_METHODS:
+        known = ", ".join(_METAFOR_METHODS)
+        raise ValueError(f"method must be one that metafor has ({known}), not {method!r}.")
+    return files | {"metafor.R": _METAFOR.format(method=method, test=test, percent=100 * level)}
 
 
 def export_r(ds: Dataset) -> dict[str, str]:
