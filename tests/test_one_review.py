@@ -172,3 +172,46 @@ def test_metafor_is_not_asked_for_a_method_that_it_lacks():
     table = pd.DataFrame({"study": ["a"], "yi": [0.1], "vi": [0.2]})
     with pytest.raises(ValueError, match="method must be one that metafor has"):
         export_files(table, "metafor", method="CA2")
+
+
+def test_subgroups_are_pooled_labelled_drawn_and_described(planned, tmp_path):
+    (tmp_path / "protocol.toml").write_text(PROTOCOL + '[analyses]\nsubgroups = ["kind"]\n', encoding="utf-8")
+    said = planned("pool", "trials.csv", "--subgroups", "kind", "--methods", "--forest", "forest.svg")
+    assert "\nSubgroups by kind: planned.\n" in said
+    assert "Planned and not carried out" not in said
+    assert "6 effect sizes in 2 subgroups by kind were pooled separately" in said
+    picture = (tmp_path / "forest.svg").read_text(encoding="utf-8")
+    assert "Mean of GAD" in picture
+    assert "Mean of SAD" in picture
+    found = json.loads(planned("pool", "trials.csv", "--subgroups", "kind", "--json"))["subgroups"]
+    es = mm.effect_sizes(mm.datasets.read_table("trials.csv"), "SMD", vtype="UB")
+    asked = mm.subgroups(es, "kind", method="DL", test="t", level=0.9)
+    assert found["between"]["Q"] == pytest.approx(asked.Q_between, rel=1e-12)
+    assert [g["estimate"] for g in found["groups"]] == pytest.approx(asked.table["estimate"].tolist(), rel=1e-12)
+
+
+def test_subgroups_that_were_not_planned_are_said_to_be_so(planned):
+    assert "Subgroups by kind: not planned." in planned("pool", "trials.csv", "--subgroups", "kind")
+
+
+def test_a_plan_made_when_results_were_known_says_so(planned, tmp_path):
+    change = '[[amendment]]\ndate = 2026-06-30\nwhat = "kind added"\nwhy = "asked"\nresults_known = {}\n'
+    more = '[amendment.analyses]\nsubgroups = ["kind"]\n'
+    for known in ("true", "false"):
+        (tmp_path / "protocol.toml").write_text(PROTOCOL + change.format(known) + more, encoding="utf-8")
+        said = planned("pool", "trials.csv", "--subgroups", "kind")
+        assert "changed by amendment of 2026-06-30. Kind added. Asked." in said
+        assert ("Results were known when this was decided." in said) == (known == "true")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--subgroups", "kind", "--moderators", "kind"), "two analyses"),
+        (("--common-tau2",), "Give --subgroups COLUMN"),
+        (("--subgroups", "size"), "by must be a column of the table, but 'size'"),
+    ],
+)
+def test_choices_of_subgroups_that_make_no_sense(run, options, message):
+    wrong = CliRunner().invoke(main, ["pool", "trials.csv", "--measure", "SMD", *options])
+    assert (wrong.exit_code, message in wrong.stderr) == (2, True)

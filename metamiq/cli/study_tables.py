@@ -10,7 +10,9 @@ import click
 
 from metamiq.cli.common import (
     check_picture,
+    group_options,
     guarded,
+    name_groups,
     open_dataset,
     read_judgements,
     read_study_table,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from metamiq.pooling.bounded_fit import BoundedFit
     from metamiq.pooling.records import PooledEffect
+    from metamiq.pooling.subgroups import Subgroups
     from metamiq.protocol.compliance import Compliance
     from metamiq.protocol.record import Protocol
     from metamiq.protocol.study import Settings
@@ -39,7 +42,10 @@ if TYPE_CHECKING:
 @click.option("--test", help="knha, z, t or adhoc. Default: the protocol's, or knha.")
 @click.option("--level", type=float, help="Coverage of intervals. Default: the protocol's, or 0.95.")
 @protocol_option
-@click.option("--moderators", help='Formula, such as "disorder + mi_sessions".')
+@click.option("--moderators", help='Formula of a meta-regression, such as "disorder + mi_sessions".')
+@click.option("--subgroups", metavar="COLUMN", help="Pool the groups of this column, too, and test their difference.")
+@click.option("--common-tau2", is_flag=True, help="With --subgroups: one tau2 for all of them, better for small ones.")
+@group_options
 @click.option(
     "--forest",
     "figure",
@@ -63,6 +69,10 @@ def pool(
     level: float | None,
     protocol: str | None,
     moderators: str | None,
+    subgroups: str | None,
+    common_tau2: bool,
+    groups: tuple[str, str] | None,
+    better: str | None,
     figure: Path | None,
     rob: Path | None,
     methods: bool,
@@ -76,6 +86,7 @@ def pool(
     \b
     Examples:
       metamiq pool trials.csv --measure SMD
+      metamiq pool trials.csv --measure SMD --subgroups disorder --forest forest.svg
       metamiq pool review.xlsx --sheet effects --column "Hedges=yi" --column "Error=sei"
 
     The table has yi and vi, or what the measure is computed from: m1i sd1i n1i m2i sd2i n2i for SMD, ai n1i ci n2i
@@ -83,12 +94,17 @@ def pool(
     """
     from metamiq.pooling.models import random_effects
     from metamiq.pooling.regression import meta_regression
+    from metamiq.pooling.subgroups import subgroups as pool_subgroups
     from metamiq.protocol.compliance import as_dict
     from metamiq.protocol.study import study_compliance
     from metamiq.report import content
     from metamiq.report.writing import json_text
 
     check_picture(figure, "--forest")
+    if subgroups and moderators:
+        raise ValueError("--subgroups and --moderators are two analyses: run metamiq pool once for each.")
+    if common_tau2 and not subgroups:
+        raise ValueError("--common-tau2 is about subgroups. Give --subgroups COLUMN as well.")
     if rob is not None and figure is None:
         raise ValueError("--rob needs a forest plot to stand beside. Give --forest forest.svg as well.")
     judged = None if rob is None else read_judgements(rob)
@@ -96,6 +112,7 @@ def pool(
     plan = protocol_for(protocol, file.parent)
     use = settings_of(plan, table, measure=measure, method=method, test=test, level=level)
     effects = with_effects(table, use.measure, use.vtype)
+    name_groups(effects, groups, better)
     if figure is not None:
         check_size(effects, "A forest plot", 2_000)
     fit: Any
@@ -103,7 +120,14 @@ def pool(
         fit = meta_regression(effects, moderators, method=use.method, test=use.test, level=use.level)
     else:
         fit = random_effects(effects, method=use.method, test=use.test, level=use.level, pi_method=use.pi_method)
-    planned = None if plan is None else study_compliance(plan, fit, vtype=use.vtype, moderators=moderators)
+    parted = None
+    if subgroups:
+        parted = pool_subgroups(
+            effects, subgroups, method=use.method, test=use.test, level=use.level, common_tau2=common_tau2
+        )
+    planned = None
+    if plan is not None:
+        planned = study_compliance(plan, fit, vtype=use.vtype, moderators=moderators, subgroups=subgroups)
     if judged is not None:
         from metamiq.datasets.risk_of_bias_join import join_risk_of_bias
 
@@ -112,7 +136,7 @@ def pool(
     if methods:
         from metamiq.explaining.methods import methods_paragraph
 
-        said = methods_paragraph(fit)
+        said = methods_paragraph(fit if parted is None else parted)
     if as_json:
         rows = fit.to_frame().reset_index().to_dict(orient="records")
         stored = {c: getattr(fit, c) for c in ("k", "n_studies", "tau2", "I2", "H2", "method", "test", "level")}
@@ -122,6 +146,7 @@ def pool(
                     "results": [{str(k): content.json_value(v) for k, v in row.items()} for row in rows],
                     **{k: content.json_value(v) for k, v in stored.items()},
                     **({} if planned is None else {"planned": planned.label("pooled")}),
+                    **({} if parted is None else {"subgroups": _subgroups_json(parted)}),
                     "protocol": as_dict(planned),
                     **({"caution": fit.caution} if getattr(fit, "caution", "") else {}),
                     **({} if said is None else {"methods": said.to_dict()}),
@@ -131,13 +156,27 @@ def pool(
         )
     else:
         click.echo(fit.summary())
+        if parted is not None:
+            click.echo(f"\n{parted.summary()}\n")
         click.echo(planned_lines(planned))
         if said is not None:
             click.echo(f"\n{said}")
     if figure is not None:
         from metamiq import plots
 
-        save_picture(plots.forest(fit, risk_of_bias=judged), figure)
+        save_picture(plots.forest(fit if parted is None else parted, risk_of_bias=judged), figure)
+
+
+def _subgroups_json(parted: Subgroups) -> dict[str, Any]:
+    from metamiq.report import content
+
+    between = {"Q": parted.Q_between, "df": parted.Q_df, "p": parted.Q_p}
+    return {
+        "by": parted.by,
+        "common_tau2": parted.common_tau2,
+        "groups": content.json_rows(parted.to_frame().reset_index()),
+        "between": {name: content.json_value(x) for name, x in between.items()},
+    }
 
 
 def settings_of(plan: Protocol | None, table: pd.DataFrame, **given: Any) -> Settings:
@@ -157,7 +196,10 @@ def planned_lines(planned: Compliance | None) -> str:
 
     if planned is None:
         return note_of(None)
-    return "\n".join(filter(None, [planned.sentence("pooled"), planned.protocol.note, planned.missing]))
+    about = [planned.sentence("pooled")]
+    if planned.label("subgroups"):
+        about.append(f"{planned.name('subgroups')}: {planned.label('subgroups')}. {planned.why('subgroups')}".strip())
+    return "\n".join(filter(None, [*about, planned.protocol.note, planned.missing]))
 
 
 def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -201,9 +201,10 @@ class Protocol:
             return Planned(PLANNED, self._open(settings) if kind == "estimate" else "")
         date = self.stages[since].date
         amendment = self.amendments[since - 1]
-        return Planned(
-            f"{PLANNED}, changed by amendment of {date}", f"{_sentence(amendment.what)} {_sentence(amendment.why)}"
-        )
+        told = [_sentence(amendment.what), _sentence(amendment.why)]
+        if amendment.results_known:
+            told.append("Results were known when this was decided.")
+        return Planned(f"{PLANNED}, changed by amendment of {date}", " ".join(told))
 
     def _open(self, settings: Mapping[str, Any]) -> str:
         together = settings.get("bounds") == "bounds"

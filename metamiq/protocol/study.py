@@ -77,6 +77,7 @@ def study_compliance(
     *,
     vtype: str | None = None,
     moderators: str | None = None,
+    subgroups: str | None = None,
     done: Iterable[tuple[str, str]] = (),
 ) -> Compliance:
     """Label the analyses of a study table, or of a dataset of points and bounds.
@@ -91,6 +92,8 @@ def study_compliance(
         Variance formula of the effect sizes, where it was chosen; otherwise the measure's own.
     moderators : str, optional
         Formula of a meta-regression.
+    subgroups : str, optional
+        Column whose groups were pooled beside the fit, by the same method; its label has the key ``"subgroups"``.
     done : iterable of (str, str)
         Sensitivity analyses beside it, each with why it could not be done ("" where it could).
     """
@@ -111,6 +114,10 @@ def study_compliance(
     name = f"meta-regression on {moderators}" if moderators else "pooled mean"
     unknown = "" if measure else "The table has effect sizes of its own: that they are as planned was not checked."
     analyses = [Analysis("pooled", name, (Ask(kind, what, computed | used, note=unknown),))]
+    if subgroups:
+        own = {name: x for name, x in used.items() if name != "pi_method"}  # groups get no prediction interval by it
+        asked = Ask("subgroup", subgroups, computed | own, note=unknown)
+        analyses.append(Analysis("subgroups", f"subgroups by {subgroups}", (asked,)))
     for method, failed in done:
         settings = computed | used if method in _REFITS else computed
         label = SMALL_STUDY.get(method, SENSITIVITY[method])
