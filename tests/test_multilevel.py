@@ -383,6 +383,22 @@ def test_profile_interval_ends_where_the_likelihood_ratio_test_rejects(method):
             assert_allclose(2 * (fit.loglik - top), 2.705543454095404, rtol=1e-5)  # chi-squared(1), 90%
 
 
+def test_profile_interval_sees_the_other_hill_of_the_variance_maximised_out():
+    # Invented. At the ends of the intervals the likelihood of the other component has its top far from the estimate.
+    es = pd.DataFrame(
+        {
+            "study": [0, 0, 1, 1, 1, 1],
+            "yi": [-31.2404, -31.9035, 8.4853, 9.4126, 11.1325, 34.1135],
+            "vi": [65.60633, 388.11291, 1.3884, 3.36883, 151.65011, 291.85989],
+        }
+    )
+    fit = multilevel(es, structure="che", rho=0.9)
+    end = fit.sigma2_ci().loc["cluster", "ci_low"]
+    others = np.linspace(0.0, 1000.0, 200001)
+    top = fit.model.loglik_grid(np.full_like(others, end), others, True).max()
+    assert_allclose(2 * (fit.loglik - top), 3.841458820694124, rtol=1e-6)
+
+
 def test_two_clusters_leave_the_upper_end_far_but_finite():
     es = pd.DataFrame({"study": list("aabb"), "yi": [0.0, 0.1, 1.0, 1.1], "vi": 0.01})
     ends = multilevel(es).sigma2_ci().loc["cluster"]

@@ -234,10 +234,19 @@ def profile_interval(
     other = 1 - which
     hat = float(best.sigma2[which])
 
+    totals = _axes(model)[0]
+
     def profile(value: float) -> float:
-        start = best.sigma2.copy()
-        start[which] = value
-        return ascend(model, start, reml, (other,)).loglik - target
+        pair = [totals, totals]
+        pair[which] = np.full_like(totals, value)
+        height = np.concatenate([[-np.inf], model.loglik_grid(*pair, reml), [-np.inf]])
+        hills = np.flatnonzero((height[1:-1] >= height[:-2]) & (height[1:-1] > height[2:]))
+        highest = -np.inf
+        for i in hills[height[1 + hills] > height.max() - 1.0]:
+            start = np.full(2, value)
+            start[other] = totals[i]
+            highest = max(highest, ascend(model, start, reml, (other,)).loglik)
+        return highest - target
 
     def root(f: Callable[[float], float], low: float, high: float) -> float:
         return float(optimize.brentq(f, low, high, xtol=1e-12 * high, rtol=1e-12))
