@@ -215,3 +215,32 @@ def test_a_plan_made_when_results_were_known_says_so(planned, tmp_path):
 def test_choices_of_subgroups_that_make_no_sense(run, options, message):
     wrong = CliRunner().invoke(main, ["pool", "trials.csv", "--measure", "SMD", *options])
     assert (wrong.exit_code, message in wrong.stderr) == (2, True)
+
+
+def test_a_bundle_of_a_file_says_what_to_do(run):
+    wrong = CliRunner().invoke(main, ["bundle", "trials.csv"])
+    assert wrong.exit_code == 2
+    assert "trials.csv is a file" in wrong.stderr
+    assert "metamiq report" in wrong.stderr
+
+
+def test_reconciling_says_the_next_step_and_that_agreed_is_for_a(run, tmp_path):
+    run("copy-dataset", "mi_cbt_anxiety", "a")
+    run("copy-dataset", "mi_cbt_anxiety", "b")
+    results = tmp_path / "b" / "results.csv"
+    text = results.read_text(encoding="utf-8")
+    results.write_text(text.replace(",0.25,", ",0.26,", 1), encoding="utf-8")
+    assert results.read_text(encoding="utf-8") != text
+    call = ["reconcile", "a", "b", "--out", "agreed"]
+    first = CliRunner().invoke(main, call, catch_exceptions=False)
+    assert "fill in choice in agreed/differences.csv; then: metamiq reconcile a b --decide" in first.stderr
+    assert "next: --out FOLDER" in CliRunner().invoke(main, call[:3], catch_exceptions=False).stderr
+    table = pd.read_csv("agreed/differences.csv", dtype=str)
+    for choice, told in (
+        ("B", "add agreed/agreed.csv --dataset a --replace"),
+        ("A", "every difference was decided for A"),
+    ):
+        table.assign(choice=choice, source="made up", locator="p. 1").to_csv("decided.csv", index=False)
+        decided = CliRunner().invoke(main, [*call, "--decide", "decided.csv"], catch_exceptions=False)
+        assert decided.exit_code == 0, decided.output
+        assert told in decided.stderr

@@ -34,14 +34,14 @@ def new_trial(dataset: str, trial: str | None, form: str, out: Path | None) -> N
       metamiq new-trial --trial westra2009 --format toml
     """
     from metamiq.errors import DataError
+    from metamiq.files import at_home, new_file
     from metamiq.living.template import template_text, template_workbook
 
     ds = open_dataset(dataset)
     content = template_workbook(ds, trial) if form == "xlsx" else template_text(form, ds, trial).encode()
     target = out or Path(f"new-trial.{form}")
     try:
-        with open(target, "xb") as stream:
-            stream.write(content)
+        new_file(at_home(target), content)
     except FileExistsError:
         raise DataError(f"The template must be a new file, but {target} exists. Choose another --out.") from None
     except OSError as error:
@@ -248,8 +248,8 @@ def reconcile(a: str, b: str, dataset: str | None, decide: Path | None, out: Pat
       metamiq reconcile ann.toml bob.toml --dataset my-evidence --out agreed
 
     Differences come in the order of what they do to the pooled g. A third person fills choice, source and locator in
-    differences.csv and gives it back with --decide; agreed.csv is then a file for `metamiq add --replace`. Exit code 1:
-    something is undecided.
+    differences.csv and gives it back with --decide; agreed.csv then holds what must change in A, and is a file for
+    `metamiq add --replace` on A alone. Exit code 1: something is undecided.
     """
     from metamiq.living.reconcile import reconcile as compare
     from metamiq.report import content
@@ -272,5 +272,21 @@ def reconcile(a: str, b: str, dataset: str | None, decide: Path | None, out: Pat
         }
         if len(found.differences) and not found.undecided:
             files["agreed.csv"] = found.agreed_csv()
-        say(f"written: {len(write_folder(out, files))} files in {out}")
+        say(f"written: {', '.join(str(path) for path in write_folder(out, files))}")
+    if len(found.differences):
+        folder = out or Path("FOLDER")
+        place = f" --dataset {dataset}" if dataset else ""
+        table = folder / "differences.csv"
+        if found.undecided and out is None:
+            say("next: --out FOLDER writes differences.csv, in which a third person decides")
+        elif found.undecided:
+            say(f"next: fill in choice in {table}; then: metamiq reconcile {a} {b}{place} --decide {table} --out {out}")
+        elif out is not None and str(files["agreed.csv"]).count("\n") == 1:
+            say("next: nothing, as every difference was decided for A, which stands as it is")
+        elif out is not None:
+            first = f"metamiq add {a} --dataset {dataset} --accept; then: " if dataset else ""
+            say(
+                f"next: {first}metamiq add {folder / 'agreed.csv'} --dataset {dataset or a} --replace (agreed.csv "
+                "holds what must change in A, and is not for B)"
+            )
     return EXIT_DISAGREES if found.undecided else 0

@@ -30,6 +30,11 @@ def bundle(dataset: str, out: Path | None) -> None:
     from metamiq.living.bundle import dangers
     from metamiq.report.writing import write_folder
 
+    if Path(dataset).is_file():
+        raise ValueError(
+            f"A bundle is made of a dataset of evidence, by name or folder, but {dataset} is a file. Of a study table "
+            "metamiq report writes one page that holds data and results."
+        )
     ds = open_dataset(dataset)
     for place, problem in dangers(ds):
         say(f"note: {place}: {problem}; the bundle holds the table as it is")

@@ -220,10 +220,11 @@ def draw_bar(
 
 
 def legend_of_kinds(kinds: pd.Series, point: str, bound: str) -> list[tuple[str, Artist]]:
-    """Legend entries for the kinds of rows that occur."""
+    """Legend entries for the kinds of rows that occur; a point is called one only where there are bounds, too."""
     entries: list[tuple[str, Artist]] = []
     if (kinds == "point").any():
-        entries.append((point, Line2D([], [], color=style.POINT, marker="o", ls="", ms=7, mec="white")))
+        name = point if (kinds == "bound").any() else "effect size"
+        entries.append((name, Line2D([], [], color=style.POINT, marker="o", ls="", ms=7, mec="white")))
     if (kinds == "bound").any():
         entries.append((bound, Patch(facecolor="white", edgecolor=style.BOUND, hatch=style.HATCH, lw=0.9)))
     return entries

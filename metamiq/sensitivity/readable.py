@@ -136,7 +136,7 @@ def built_in(fit: PooledEffect | MetaRegression) -> list[str]:
     if fit.measure in ("SMD", "SMDH", "SMD1"):
         return [
             f"The standard error of the measure {fit.measure} depends on the effect, which by itself makes a funnel "
-            "asymmetric; predictor='sqrtninv' avoids it where group sizes are known."
+            "asymmetric; Egger with 1/sqrt(n) (predictor='sqrtninv') avoids it where group sizes are known."
         ]
     return []
 
