@@ -237,9 +237,9 @@ def profile_interval(
     totals = _axes(model)[0]
 
     def profile(value: float) -> float:
-        pair = [totals, totals]
-        pair[which] = np.full_like(totals, value)
-        height = np.concatenate([[-np.inf], model.loglik_grid(*pair, reml), [-np.inf]])
+        held = np.full_like(totals, value)
+        between, within = (held, totals) if which == 0 else (totals, held)
+        height = np.concatenate([[-np.inf], model.loglik_grid(between, within, reml), [-np.inf]])
         hills = np.flatnonzero((height[1:-1] >= height[:-2]) & (height[1:-1] > height[2:]))
         highest = -np.inf
         for i in hills[height[1 + hills] > height.max() - 1.0]:
