@@ -244,3 +244,23 @@ def test_reconciling_says_the_next_step_and_that_agreed_is_for_a(run, tmp_path):
         decided = CliRunner().invoke(main, [*call, "--decide", "decided.csv"], catch_exceptions=False)
         assert decided.exit_code == 0, decided.output
         assert told in decided.stderr
+
+
+def test_no_p_value_is_zero_and_percent_have_one_decimal(run, tmp_path):
+    (tmp_path / "big.csv").write_text("study,yi,vi\na,0.5,0.001\nb,0.52,0.001\nc,0.49,0.002\n", encoding="utf-8")
+    said = run("sensitivity", "big.csv", "--test", "z")
+    assert "< 0.001" in said
+    row = next(line for line in said.splitlines() if line.startswith("a  ")).split()
+    assert row[-4:] == ["<", "0.001", "0.000", "0.0"]  # p, tau2 and I2 without a
+    page = run("report", "big.csv", "--out", "-", "--format", "md")
+    assert "| 0.000 | 0.0 |" in page  # tau2 and I2 without one
+
+
+def test_the_shares_of_judgements_have_the_same_digits(run, tmp_path):
+    lines = ["Study,D1,D2,D3,D4,D5,Overall", *(f"{s},Low,Low,Low,Low,Low,Low" for s in "ab")]
+    lines.append("c,High,Low,Low,Low,Low,High")
+    (tmp_path / "rob.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    said = run("rob", "rob.csv", "--summary", "--tool", "ROB2")
+    assert "66.7" in said
+    assert "100.0" in said
+    assert "100 " not in said

@@ -94,7 +94,8 @@ def rob(file: Path, tool: str | None, summary: bool, out: Path | None, as_json: 
             from metamiq.plots.rob_summary import rob_summary_rows
 
             title = "Percent of studies" if weights is None else "Percent of the weight"
-            _print_table(rob_summary_rows(judged, weights), title)
+            click.echo(title)
+            click.echo(rob_summary_rows(judged, weights).to_string(index=False, float_format=lambda x: f"{x:.1f}"))
         else:
             _print_table(judged.drop(columns="line"), f"Risk of bias ({judged.attrs['tool']})")
         for code, title in judged.attrs["domains"].items():

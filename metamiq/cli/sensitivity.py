@@ -134,11 +134,21 @@ def _text(fit: PooledEffect | BoundedFit, found: dict[str, Any]) -> str:
             shown = [c for c in _SHOWN[name] if c in table]
             first = [c for c in table.columns if c not in shown][:1] if name == "cumulative" else []
             first = [c for c in first if table.columns.get_loc(c) == 0 and c not in ("k", "estimate")]
-            text = table[[*first, *shown]].to_string(float_format=lambda x: f"{x:.3f}", na_rep="")
+            text = table[[*first, *shown]].to_string(
+                float_format=lambda x: f"{x:.3f}", na_rep="", formatters={"p_value": _p, "I2": _percent}
+            )
             out += ["", heading, text]
     if "gosh" in found:
         out += ["", "All subsets of the rows", found["gosh"].summary()]
     return "\n".join(out)
+
+
+def _p(p: float) -> str:
+    return "" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _percent(share: float) -> str:
+    return "" if share != share else f"{share:.1f}"
 
 
 def _json(found: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +177,9 @@ def _json(found: dict[str, Any]) -> dict[str, Any]:
 
 def _draw(fit: PooledEffect | BoundedFit, found: dict[str, Any], folder: Path) -> None:
     from metamiq import plots
+    from metamiq.files import at_home
 
+    folder = at_home(folder)
     folder.mkdir(parents=True, exist_ok=True)
     draw: dict[str, Any] = {
         "leave_one_out": lambda: plots.leave_one_out(fit, table=found["leave_one_out"]),

@@ -209,8 +209,14 @@ def grid(
     rows = []
     for record in frame.to_dict(orient="records"):
         row = {str(key): value for key, value in record.items()}
-        rows.append(tuple(cells[c](row) if c in cells else plain_cell(row[c]) for c in chosen))
+        rows.append(tuple(cells[c](row) if c in cells else _cell(c, row[c]) for c in chosen))
     return Table(name, caption, tuple(heads.get(c, heading(c)) for c in chosen), tuple(rows))
+
+
+def _cell(column: str, value: Any) -> Cell:
+    if column == "I2" and isinstance(value, float) and math.isfinite(value):
+        return Cell(fixed(value, 1), number=True)  # percent, of which thousandths say nothing
+    return plain_cell(value)
 
 
 def plain_cell(value: Any) -> Cell:
