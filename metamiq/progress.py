@@ -35,7 +35,8 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     try:
         for done, item in enumerate(items):
             yield item
-            if bar is None and sys.stderr.isatty() and time.monotonic() - start > PATIENCE:
+            # There is no standard error in a program without a console, or where it was closed.
+            if bar is None and sys.stderr is not None and sys.stderr.isatty() and time.monotonic() - start > PATIENCE:
                 from rich.console import Console
                 from rich.progress import Progress
 

@@ -5,6 +5,7 @@ Every table, workbook, bundle and number here is made up.
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import io
 import json
@@ -12,6 +13,8 @@ import os
 import re
 import shutil
 import stat
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -578,3 +581,124 @@ def test_exported_names_of_a_dataset_are_not_run(room):
     assert "trials.csv, line 3" in shown.stderr
     assert "a spreadsheet runs as a formula" in shown.stderr
     shutil.rmtree(room / "x")
+
+
+# Places that cannot be written, or not to the end
+
+
+WRITTEN: dict[str, Callable[[Path], Result]] = {
+    "report": lambda out: run("report", "t.csv", "--out", out / "r.html"),
+    "forest": lambda out: run("pool", "t.csv", "--forest", out / "f.svg"),
+    "png": lambda out: run("pool", "t.csv", "--forest", out / "f.png"),
+    "figures": lambda out: run("sensitivity", "t.csv", "--figures", out),
+    "export": lambda out: run("export", "t.csv", "--to", "metafor", "--out", out),
+    "grade": lambda out: run("grade", "t.csv", "--out", out / "g.html"),
+    "protocol": lambda out: run("protocol", "--out", out / "p.toml"),
+    "new-trial": lambda out: run("new-trial", "--out", out / "n.csv"),
+    "workbook": lambda out: run("new-trial", "--format", "xlsx", "--out", out / "n.xlsx"),
+    "bundle": lambda out: run("bundle", "--out", out / "b.zip"),
+}
+
+
+class _Full:
+    """A file on a disk on which three bytes are left."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self.file = file
+
+    def __enter__(self) -> _Full:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def write(self, content: bytes) -> int:
+        self.file.write(content[:3])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.file, name)
+
+
+@pytest.mark.parametrize("command", WRITTEN)
+def test_a_full_disk_leaves_nothing_half_written(room, monkeypatch, command):
+    (room / "t.csv").write_text(ROWS, encoding="utf-8")
+    out = room / "out"
+    out.mkdir()
+    import builtins
+
+    real_open, real_fdopen = builtins.open, os.fdopen
+
+    def full_open(file, mode="r", *rest, **options):
+        made = real_open(file, mode, *rest, **options)
+        return _Full(made) if str(out) in str(file) and set(mode) & set("wxa") else made
+
+    monkeypatch.setattr(builtins, "open", full_open)
+    monkeypatch.setattr(io, "open", full_open)
+    monkeypatch.setattr(os, "fdopen", lambda handle, *rest, **options: _Full(real_fdopen(handle, *rest, **options)))
+    result = WRITTEN[command](out)
+    assert result.exit_code == 2
+    assert "No space left on device" in result.stderr
+    assert "out" in result.stderr
+    assert ".metamiq-" not in result.stderr
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", WRITTEN)
+def test_a_home_that_is_unknown_is_one_sentence(room, command):
+    (room / "t.csv").write_text(ROWS, encoding="utf-8")
+    refused(WRITTEN[command](Path("~no-such-user-here")), "The home folder in ~no-such-user-here")
+
+
+def test_a_folder_that_alone_can_be_written_is_enough(room, monkeypatch):
+    from metamiq.report.writing import write_folder
+
+    (room / "out").mkdir()
+    real = os.replace
+
+    def within(a, b):  # as where the output folder is a file system of its own
+        if Path(a).is_relative_to(room / "out") != Path(b).is_relative_to(room / "out"):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        real(a, b)
+
+    monkeypatch.setattr(os, "replace", within)
+    write_folder(room / "out", {"a.txt": "x", "tables/b.csv": "y"})
+    assert sorted(p.name for p in (room / "out").rglob("*")) == ["a.txt", "b.csv", "tables"]
+
+
+def test_a_folder_in_place_of_a_file_stops_all_files(room):
+    from metamiq.report.writing import write_folder
+
+    (room / "out" / "z.html").mkdir(parents=True)
+    with pytest.raises(mm.DataError, match="must be a file, but it is a folder"):
+        write_folder(room / "out", {"a.txt": "x", "z.html": "y"})
+    assert [p.name for p in (room / "out").rglob("*")] == ["z.html"]
+
+
+@pytest.mark.parametrize("command", ["pool t.csv", "protocol", "check --rules --json"])
+def test_a_reader_that_has_gone_is_no_disagreement(room, command):
+    (room / "t.csv").write_text(ROWS, encoding="utf-8")
+    code = f"import sys; from metamiq.cli import main; main({command.split()!r})"
+    process = subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    said = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait() == 2
+    assert said.strip() == ""
+
+
+def test_ctrl_c_is_no_disagreement(room, monkeypatch):
+    (room / "t.csv").write_text(ROWS, encoding="utf-8")
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("metamiq.pooling.models.random_effects", stop)
+    refused(run("pool", "t.csv"), "stopped before it was done")
+
+
+def test_without_standard_error_work_goes_on(monkeypatch):
+    from metamiq.progress import track
+
+    monkeypatch.setattr(sys, "stderr", None)
+    assert list(track([1, 2], 2, "adding")) == [1, 2]

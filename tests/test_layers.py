@@ -18,6 +18,7 @@ ROOMS = [
     "tails",
     "wording",
     "progress",
+    "files",
     "datasets",
     "effects",
     "pooling",

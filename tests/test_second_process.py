@@ -66,3 +66,56 @@ def test_nothing_is_left_running():
 def test_an_answer_needs_a_question():
     with SecondProcess() as second, pytest.raises(ValueError, match="give must be called"):
         second.answer()
+
+
+def test_another_metamiq_is_not_believed(monkeypatch):
+    monkeypatch.setattr(second_process, "_SERVE", "import sys, pickle; pickle.dump(('x', (9, 9)), sys.stdout.buffer)")
+    with SecondProcess() as second:
+        second.give(divmod, 17, 5)
+        assert second.answer() == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "serve",
+    [
+        "print('a message at startup')",
+        "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())",
+        "import sys; sys.stdout.buffer.write(b'\\x80\\x05K\\x01.')",
+        "import sys; sys.stdout.buffer.write(b'cnowhere\\nnothing\\n.')",
+        "raise SystemExit(3)",
+        "import os; os.close(0); os.close(1)",
+    ],
+)
+def test_whatever_comes_in_place_of_an_answer_it_is_computed_here(monkeypatch, serve):
+    monkeypatch.setattr(second_process, "_SERVE", serve)
+    with SecondProcess() as second:
+        second.give(divmod, 17, 5)
+        assert second.answer() == (3, 2)
+
+
+@pytest.mark.parametrize("what", [5, "x" * 1_000_000])
+def test_a_process_that_neither_works_nor_ends_is_given_up(monkeypatch, what):
+    monkeypatch.setattr(second_process, "_SERVE", "import time; time.sleep(60)")
+    monkeypatch.setattr(second_process, "_PATIENCE", 0.2)
+    with SecondProcess() as second:
+        second.give(str, what)
+        assert second.answer() == str(what)
+
+
+@pytest.mark.parametrize("name", [None, "", "/usr/bin/sleep", "/opt/cad/cad", "python\0"])
+def test_a_program_that_is_no_python_is_not_started(monkeypatch, name):
+    monkeypatch.setattr(sys, "executable", name)
+    with SecondProcess() as second:
+        assert second._process is None
+        second.give(divmod, 17, 5)
+        assert second.answer() == (3, 2)
+
+
+def test_where_no_process_can_be_started_the_work_is_done_here(monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(second_process.subprocess, "Popen", refuse)
+    with SecondProcess() as second:
+        second.give(divmod, 17, 5)
+        assert second.answer() == (3, 2)

@@ -39,12 +39,16 @@ def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
 
         try:
             code = command(*args, **kwargs)
+        except KeyboardInterrupt:
+            say("metamiq: stopped before it was done.")
+            sys.exit(EXIT_COULD_NOT_RUN)
         except (ValueError, ConvergenceError) as error:  # DataError is a ValueError
             say(f"metamiq: {error}")
             sys.exit(EXIT_COULD_NOT_RUN)
         except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader has seen enough: click ends in silence
-                raise
+            if error.errno == errno.EPIPE:  # the reader has seen enough; 1, click's own code, would be a disagreement
+                _drop_output()
+                sys.exit(EXIT_COULD_NOT_RUN)
             say(f"metamiq: {error.filename or 'the output'} could not be read or written: {error.strerror}.")
             if error.filename is None:
                 _drop_output()

@@ -81,10 +81,10 @@ def protocol(file: Path | None, out: Path | None, as_json: bool) -> None:
 
 def _write_new(out: Path, text: str) -> None:
     from metamiq.errors import DataError
+    from metamiq.files import at_home, new_file
 
     try:
-        with open(out, "x", encoding="utf-8") as stream:
-            stream.write(text)
+        new_file(at_home(out), text.encode("utf-8"))
     except FileExistsError:
         raise DataError(f"A protocol must be a new file, but {out} exists. Choose another --out.") from None
     except OSError as error:

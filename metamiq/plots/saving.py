@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from metamiq.files import at_home, replace_file
 from metamiq.plots.style import letters_of_other_fonts
 
 _METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -99,8 +100,8 @@ def save_svg(figure: Figure, path: str | Path, *, title: str | None = None, desc
     'empty.svg'
     """
     text = '<?xml version="1.0" encoding="utf-8"?>\n' + svg_text(figure, title=title, description=description)
-    path = _own(path)
-    path.write_bytes(text.encode("utf-8"))
+    path = at_home(Path(path))
+    replace_file(path, text.encode("utf-8"))
     return path
 
 
@@ -114,14 +115,8 @@ def save_png(figure: Figure, path: str | Path, *, dpi: float = 200) -> Path:
     ...     save_png(Figure(figsize=(2, 1)), Path(folder) / "empty.png").name
     'empty.png'
     """
-    path = _own(path)
-    figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None, "Description": alt_text_of(figure)})
+    path = at_home(Path(path))
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=dpi, metadata={"Software": None, "Description": alt_text_of(figure)})
+    replace_file(path, drawn.getvalue())
     return path
-
-
-def _own(path: str | Path) -> Path:
-    """The path, as a file of its own: a link there is replaced, not followed."""
-    own = Path(path)
-    if own.is_symlink():
-        own.unlink()
-    return own

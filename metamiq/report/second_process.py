@@ -12,12 +12,15 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
 _SERVE = "from metamiq.report.second_process import serve; serve()"
+_PATIENCE = 120.0  # seconds; the work takes two or three
 
 
 def processors() -> int:
@@ -42,10 +45,12 @@ class SecondProcess:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._work: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
-        if processors() < 2 or not sys.executable:
+        self._timer: threading.Timer | None = None
+        # A program with Python inside names itself, and would start once more.
+        if processors() < 2 or "python" not in Path(sys.executable or "").name.lower():
             return
         one_thread = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _SERVE],
                 stdin=subprocess.PIPE,
@@ -65,6 +70,10 @@ class SecondProcess:
     def give(self, function: Callable[..., T], *args: Any) -> None:
         """Have ``function(*args)`` computed; the function, its arguments and its result must be picklable."""
         self._work = function, args
+        if self._process is not None:
+            self._timer = threading.Timer(_PATIENCE, self._process.kill)  # one that neither works nor ends
+            self._timer.daemon = True
+            self._timer.start()
         if self._process is not None and self._process.stdin is not None:
             try:
                 with self._process.stdin as pipe:
@@ -78,15 +87,20 @@ class SecondProcess:
             raise ValueError("give must be called before answer.")
         try:
             if self._process is not None and self._process.stdout is not None:
-                return pickle.load(self._process.stdout)  # written by our own code, one pipe away
-        except (EOFError, OSError, pickle.UnpicklingError):
-            pass  # an error there is raised here, by the same call
+                source, result = pickle.load(self._process.stdout)  # written by our own code, one pipe away
+                if source == __file__:  # and not by another metamiq that the other process has found
+                    return result
+        except Exception:  # whatever came in place of an answer: the same call is made here
+            pass
         finally:
             self._end()
         function, args = self._work
         return function(*args)
 
     def _end(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
         process, self._process = self._process, None
         if process is None:
             return
@@ -103,4 +117,4 @@ def serve() -> None:
     import metamiq.report.what_if  # noqa: F401  while the other process gets ready
 
     function, args = pickle.load(sys.stdin.buffer)
-    pickle.dump(function(*args), sys.stdout.buffer)
+    pickle.dump((__file__, function(*args)), sys.stdout.buffer)

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from metamiq.errors import DataError
+from metamiq.files import at_home, replace_file
 
 # A spreadsheet runs a cell that begins with one of these; a quote in front makes it text again.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n")
@@ -21,7 +22,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n")
 
 def refuse_a_file(folder: Path) -> None:
     """Raise DataError where the output folder is a file."""
-    folder = folder.expanduser()
+    folder = at_home(folder)
     if folder.exists() and not folder.is_dir():
         raise DataError(f"The output folder must be a folder, but {folder} is a file. Choose another --out.")
 
@@ -29,18 +30,19 @@ def refuse_a_file(folder: Path) -> None:
 def write_folder(folder: Path, files: dict[str, str | bytes]) -> list[Path]:
     """Write `files` (relative name to content) into `folder`; on any failure the folder stays as it was.
 
-    Everything is written beside the folder first and moved into place file by file, each move atomic.
+    Everything is written to a folder of its own first and moved into place file by file, each move atomic.
 
     Raises
     ------
     DataError
         If the folder cannot be written.
     """
-    folder = folder.expanduser()
+    folder = at_home(folder)
     refuse_a_file(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        # A folder that is there may be another file system than its parent's, or the only one that can be written.
+        draft = Path(tempfile.mkdtemp(prefix=".metamiq-", dir=folder if folder.is_dir() else folder.parent))
     except OSError as error:
         raise DataError(
             f"The output folder {folder} must be writable: {error.strerror}. Choose another --out."
@@ -70,6 +72,8 @@ def write_folder(folder: Path, files: dict[str, str | bytes]) -> list[Path]:
 def _refuse_links(folder: Path, names: Iterable[str]) -> None:
     """Raise DataError where a folder in the output folder is a link; a link in place of a file is replaced."""
     for name in names:
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            raise DataError(f"{folder / name} must be a file, but it is a folder. Remove it or choose another --out.")
         for inner in list((folder / name).parents)[: len(Path(name).parents) - 1]:
             if inner.is_symlink():
                 raise DataError(
@@ -86,19 +90,10 @@ def write_file(path: Path, text: str) -> None:
     DataError
         If it cannot be written.
     """
-    path = path.expanduser()
+    path = at_home(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.encode("utf-8"))
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(draft, 0o666 & ~mask)
-            os.replace(draft, path)
-        finally:
-            Path(draft).unlink(missing_ok=True)
+        replace_file(path, text.encode("utf-8"))
     except OSError as error:
         raise DataError(f"The file {path} must be writable: {error.strerror}. Choose another --out.") from error
 
