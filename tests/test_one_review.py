@@ -264,3 +264,20 @@ def test_the_shares_of_judgements_have_the_same_digits(run, tmp_path):
     assert "66.7" in said
     assert "100.0" in said
     assert "100 " not in said
+
+
+def test_subgroups_in_the_layout_of_cochrane_reviews_and_as_ratios(run, tmp_path):
+    rows = ["a,5,50,10,50,x", "b,8,60,12,58,x", "c,3,40,9,41,y", "d,2,30,4,31,y"]
+    (tmp_path / "events.csv").write_text("\n".join(["study,ai,n1i,ci,n2i,kind", *rows]) + "\n", encoding="utf-8")
+    given = ("pool", "events.csv", "--measure", "OR", "--subgroups", "kind", "--test", "z")
+    said = run(*given, "--forest", "forest.svg", "--layout", "revman")
+    table = mm.effect_sizes(mm.read_table("events.csv"), "OR")
+    low, middle, high = (
+        np.exp(mm.subgroups(table, "kind").table.loc["x", c]) for c in ("ci_low", "estimate", "ci_high")
+    )
+    assert f"as ratios: x {middle:.2f} ({low:.2f} to {high:.2f}), y " in said
+    words = re.findall(r">([^<>]+)<", (tmp_path / "forest.svg").read_text(encoding="utf-8"))
+    assert words.count("Subtotal (95% CI)") == 2
+    assert {"110", "108", "70", "72", "180"} <= set(words)  # totals by arm: 50 + 60, 50 + 58, 40 + 30, 41 + 31, all
+    wrong = CliRunner().invoke(main, [*given, "--layout", "revman"])
+    assert (wrong.exit_code, "Give --forest" in wrong.stderr) == (2, True)

@@ -53,6 +53,11 @@ if TYPE_CHECKING:
     help="Write a forest plot here (.svg or .png).",
 )
 @click.option(
+    "--layout",
+    type=click.Choice(["default", "revman", "apa"]),
+    help="With --forest: revman has the columns, subtotals and totals of Cochrane reviews, apa no colour.",
+)
+@click.option(
     "--rob",
     type=click.Path(path_type=Path, dir_okay=False),
     help="With --forest: risk-of-bias judgements (CSV as robvis reads it) to show beside it.",
@@ -74,6 +79,7 @@ def pool(
     groups: tuple[str, str] | None,
     better: str | None,
     figure: Path | None,
+    layout: str | None,
     rob: Path | None,
     methods: bool,
     sheet: str | None,
@@ -107,6 +113,8 @@ def pool(
         raise ValueError("--common-tau2 is about subgroups. Give --subgroups COLUMN as well.")
     if rob is not None and figure is None:
         raise ValueError("--rob needs a forest plot to stand beside. Give --forest forest.svg as well.")
+    if layout is not None and figure is None:
+        raise ValueError("--layout is that of a forest plot. Give --forest forest.svg as well.")
     judged = None if rob is None else read_judgements(rob)
     table = read_study_table(file, sheet, columns, where)
     plan = protocol_for(protocol, file.parent)
@@ -157,14 +165,31 @@ def pool(
     else:
         click.echo(fit.summary())
         if parted is not None:
-            click.echo(f"\n{parted.summary()}\n")
+            click.echo(f"\n{parted.summary()}\n{_as_ratios(parted, fit.measure)}")
         click.echo(planned_lines(planned))
         if said is not None:
             click.echo(f"\n{said}")
     if figure is not None:
         from metamiq import plots
 
-        save_picture(plots.forest(fit if parted is None else parted, risk_of_bias=judged), figure)
+        save_picture(
+            plots.forest(fit if parted is None else parted, layout=layout or "default", risk_of_bias=judged), figure
+        )
+
+
+def _as_ratios(parted: Subgroups, measure: str | None) -> str:
+    """The means of subgroups in the units of a ratio, which their table holds as logarithms; else nothing."""
+    from metamiq.plots.scale import Scale
+
+    scale = Scale(measure)
+    if not scale.is_ratio:
+        return ""
+    rows = parted.to_frame().reset_index().to_dict(orient="records")
+    means = [
+        f"{row[parted.by]} {scale.text(row['estimate'])} ({scale.text(row['ci_low'])} to {scale.text(row['ci_high'])})"
+        for row in rows
+    ]
+    return f"(log scale; as ratios: {', '.join(means)})\n"
 
 
 def _subgroups_json(parted: Subgroups) -> dict[str, Any]:
