@@ -69,6 +69,14 @@ def log_likelihood(frame, mu, tau2):
     return total
 
 
+def log_likelihood_at(frame, mu, tau2):
+    """`log_likelihood` of bounds at one mean and many tau2."""
+    s = np.sqrt(1 / frame["n1i"] + 1 / frame["n2i"] + mu**2 / (2 * (frame["n1i"] + frame["n2i"])))
+    s = np.sqrt(s.to_numpy() ** 2 + tau2[:, None])
+    high, low = ((frame[c].to_numpy() - mu) / s for c in ("yi_high", "yi_low"))
+    return np.log(stats.norm.cdf(high) - stats.norm.cdf(low)).sum(axis=1)
+
+
 def arrays(frame):
     return [frame[c].to_numpy() for c in COLUMNS]
 
@@ -632,3 +640,19 @@ def test_a_second_hill_of_the_profile_of_tau2_is_found():
         found = maximise(fit.rows, np.append(fit.beta, tau2)[None], held)
         assert found.f[0] <= fit.loglik + 1e-9
     assert fit.tau2 > 0.009
+
+
+def test_an_end_of_the_interval_lies_on_the_higher_hill_of_tau2():
+    # Six verdicts of no difference and one of a difference. Below the mean the likelihood has one hill at tau2 = 0
+    # and, near the end of the interval, a higher one at 0.018.
+    frame = table(
+        (-0.43, 0.43, 42, 42), (-0.66, 0.66, 18, 18), (0.63, INF, 20, 20), (-0.29, 0.29, 85, 101),
+        (-0.18, 0.18, 231, 249), (-0.38, 0.38, 54, 54), (-0.43, 0.43, 42, 43),
+    )  # fmt: skip
+    fit = random_effects_bounded(frame)
+    assert fit.tau2 == 0
+    tau2 = np.append(0.0, np.geomspace(1e-4, 1.0, 20001))
+    top = max(log_likelihood_at(frame, fit.ci_low, tau2))
+    assert_allclose(2 * (fit.loglik - top), stats.chi2.ppf(0.95, 1), rtol=1e-6)
+    low, _ = batch_bounded.random_effects_bounded(*arrays(frame)).ci()
+    assert_allclose(low, fit.ci_low, rtol=1e-7)

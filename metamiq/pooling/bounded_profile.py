@@ -12,30 +12,77 @@ Cox & Hinkley (1974), Theoretical Statistics: profile likelihood and its signed 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
-from metamiq.pooling.bounded_likelihood import Derivatives, Rows
-from metamiq.pooling.bounded_search import Maximum, higher, maximise, newton, part_of, repeated
+from metamiq.pooling.bounded_likelihood import Derivatives, Rows, value
+from metamiq.pooling.bounded_search import Maximum, higher, maximise, newton, part_at, part_of, repeated
 from metamiq.pooling.wls import Array
+
+# Times the squared distance from the estimate: where other hills of tau2 are looked for.
+_PROBES = np.concatenate([[0.0], 0.03 * 3.0 ** np.arange(6)])
 
 
 def profile(rows: Rows, theta: Array, coordinate: int, at: Array, near: Array | None = None) -> Maximum:
     """The maximum with one coordinate held `at` a value, shape (B,), per table.
 
-    `theta` is the unconstrained maximum and `near` a guess at the constrained one. Away from the maximum tau2 grows,
-    so that the search begins both where it was and where it may have gone.
+    `theta` is the unconstrained maximum and `near` a guess at the constrained one.
     """
+    return _look_along_tau2(rows, theta, coordinate, _climb(rows, theta, coordinate, at, near))
+
+
+def _climb(rows: Rows, theta: Array, coordinate: int, at: Array, near: Array | None = None) -> Maximum:
+    # Away from the maximum tau2 grows, so that the search begins both where it was and where it may have gone.
     b, q = theta.shape
     first = theta.copy() if near is None else near.copy()
     second = theta.copy()
     if coordinate % q != q - 1:
         second[:, -1] += (at - theta[:, coordinate]) ** 2
     first[:, coordinate] = second[:, coordinate] = at
-    held = np.zeros(q, dtype=bool)
-    held[coordinate] = True
-    found = maximise(repeated(rows, 2), np.concatenate([first, second]), held)
+    found = maximise(repeated(rows, 2), np.concatenate([first, second]), _only(coordinate, q))
     # A search that ran away along a ridge still gives the height of the ridge.
     return higher(part_of(found, slice(0, b)), part_of(found, slice(b, 2 * b)))
+
+
+def _only(coordinate: int, q: int) -> NDArray[np.bool_]:
+    held = np.zeros(q, dtype=bool)
+    held[coordinate] = True
+    return held
+
+
+def _look_along_tau2(rows: Rows, theta: Array, coordinate: int, found: Maximum) -> Maximum:
+    """The better of a constrained maximum and what can be climbed from the best other hill of tau2 in sight.
+
+    The other coefficients stay where they were found for the look, so that with moderators a hill may look lower than
+    it is: one that looks a little lower is climbed as well.
+    """
+    b, q = theta.shape
+    if coordinate % q == q - 1:
+        return found
+    spread = (found.theta[:, coordinate] - theta[:, coordinate]) ** 2 + theta[:, -1]
+    probes = np.multiply.outer(_PROBES, spread + 1e-12)
+    places = np.repeat(found.theta[None], len(_PROBES), axis=0)
+    places[:, :, -1] = probes
+    with np.errstate(all="ignore"):
+        height = value(repeated(rows, len(_PROBES)), places.reshape(-1, q)).reshape(-1, b)
+        height = np.where(np.isnan(height), -np.inf, height)
+        # Less than a step of the probes away it is the same hill.
+        apart = np.abs(np.log(probes / found.theta[:, -1])) > np.log(_PROBES[2] / _PROBES[1])
+    beyond = np.full((1, b), -np.inf)
+    hill = (height >= np.vstack([beyond, height[:-1]])) & (height > np.vstack([height[1:], beyond])) & apart
+    height = np.where(hill, height, -np.inf)
+    margin = 0.1 if q == 2 else 1.0
+    again = np.flatnonzero((height.max(axis=0) > found.f - margin) & np.isfinite(found.f))
+    if len(again) == 0:
+        return found
+    start = places[height.argmax(axis=0)[again], again]
+    climbed = maximise(rows.take(again), start, _only(coordinate, q))
+    best = found.where(np.zeros(b, dtype=bool), found)  # a copy
+    better = higher(Maximum(best.theta[again], part_at(best.d, again), best.ok[again]), climbed)
+    best.theta[again], best.ok[again] = better.theta, better.ok
+    for mine, theirs in zip(best.d, better.d, strict=True):
+        mine[again] = theirs
+    return best
 
 
 def profile_ends(
@@ -60,12 +107,14 @@ def profile_ends(
     active = active[limit > 0]
     distance = np.minimum(first[table], limit)
     near = theta[table].copy()
+    looked = np.zeros(2 * b, dtype=bool)
     for _ in range(80):
         if len(active) == 0:
             break
         t, x, s = table[active], distance[active], side[active]
         place = centre[active] + s * x
-        found = profile(rows.take(t), theta[t], coordinate, place, near[active])
+        part = rows.take(t)
+        found = _climb(part, theta[t], coordinate, place, near[active])
         fall = top[active] - found.f
         slope = -s * found.d.g[:, coordinate]  # of the fall, outwards
         inside = fall < drop
@@ -82,6 +131,14 @@ def profile_ends(
         ends[active[endless]] = (s * np.inf)[endless]
         ends[active[~np.isfinite(found.f)]] = np.nan
         finished = settled | lowest | endless | narrow | ~np.isfinite(found.f)
+        last = np.flatnonzero((settled | narrow) & ~lowest & ~looked[active])
+        higher_hill = np.zeros(len(active), dtype=bool)
+        if len(last):
+            # On the way the search stays on one hill of tau2; where another one is higher, it goes on from there.
+            other = _look_along_tau2(part.take(last), theta[t[last]], coordinate, part_of(found, last))
+            higher_hill[last] = other.f > found.f[last] + 1e-8
+            finished &= ~higher_hill
+            looked[active[last]] = ~higher_hill[last]
         nearest, farthest = inner[active], outer[active]
         open_side = np.isinf(farthest)
         new = x + np.where((slope > 0) & np.isfinite(move), move, np.inf)
@@ -90,6 +147,10 @@ def profile_ends(
         new = np.where(wrong, np.where(open_side, 2.0 * x, 0.5 * (nearest + farthest)), new)
         new = np.minimum(new, limit[active])
         near[active] = _predict(found, coordinate, s * (new - x))
+        if higher_hill.any():
+            again = active[higher_hill]
+            near[again] = other.theta[higher_hill[last]]
+            new[higher_hill], outer[again] = x[higher_hill], np.inf
         distance[active] = new
         active = active[~finished]
     else:

@@ -298,7 +298,7 @@ def part_at(d: Derivatives, at: NDArray[np.intp]) -> Derivatives:
     return Derivatives(*(a[at] for a in d))
 
 
-def part_of(found: Maximum, rows: slice) -> Maximum:
+def part_of(found: Maximum, rows: slice | NDArray[np.intp]) -> Maximum:
     """These tables only."""
     return Maximum(
         found.theta[rows], Derivatives(found.d.f[rows], found.d.g[rows], found.d.h[rows]), found.ok[rows].copy()
