@@ -281,3 +281,32 @@ def test_subgroups_in_the_layout_of_cochrane_reviews_and_as_ratios(run, tmp_path
     assert {"110", "108", "70", "72", "180"} <= set(words)  # totals by arm: 50 + 60, 50 + 58, 40 + 30, 41 + 31, all
     wrong = CliRunner().invoke(main, [*given, "--layout", "revman"])
     assert (wrong.exit_code, "Give --forest" in wrong.stderr) == (2, True)
+
+
+def test_a_report_carries_out_the_planned_subgroups_and_moderators(planned, tmp_path):
+    further = '[analyses]\nsubgroups = ["kind", "country"]\nmoderators = ["year"]\n'
+    (tmp_path / "protocol.toml").write_text(PROTOCOL + further, encoding="utf-8")
+    page = planned("report", "trials.csv", "--out", "-", "--format", "md")
+    asked = mm.subgroups(
+        mm.effect_sizes(mm.read_table("trials.csv"), "SMD", vtype="UB"), "kind", method="DL", test="t", level=0.9
+    )
+    assert f"Subgroups by kind: planned. Between subgroups: Q(1) = {asked.Q_between:.3f}" in page
+    assert "Meta-regression on year: planned. Moderators: F(1, 4) =" in page
+    assert "Subgroups by country: planned, but it could not be done. by must be a column" in page
+    missing = page.partition("Planned and not carried out.")[2].partition("##")[0]
+    assert "subgroups by country" in missing
+    assert "subgroups by kind" not in missing
+    assert "moderator year" not in missing
+    methods = page.partition("## Methods")[2]
+    assert "6 effect sizes in 2 subgroups by kind were pooled separately" in methods
+    assert methods.count("The effect of each row is") == 1
+    data = json.loads(planned("report", "trials.csv", "--out", "-", "--format", "json"))
+    assert data["tables"]["difference_1"][0]["kind"] == "GAD"
+    assert "difference_2" not in data["tables"]
+    html = planned("report", "trials.csv", "--out", "-")
+    assert "Why studies may differ" in html
+    assert "Mean of SAD" in html
+
+
+def test_a_report_without_a_plan_has_no_section_of_differences(run):
+    assert "Why studies may differ" not in run("report", "trials.csv", "--measure", "SMD", "--out", "-")

@@ -135,7 +135,8 @@ def pool(
         )
     planned = None
     if plan is not None:
-        planned = study_compliance(plan, fit, vtype=use.vtype, moderators=moderators, subgroups=subgroups)
+        beside = [("subgroup", subgroups, "")] if subgroups else []
+        planned = study_compliance(plan, fit, vtype=use.vtype, moderators=moderators, beside=beside)
     if judged is not None:
         from metamiq.datasets.risk_of_bias_join import join_risk_of_bias
 
@@ -222,8 +223,9 @@ def planned_lines(planned: Compliance | None) -> str:
     if planned is None:
         return note_of(None)
     about = [planned.sentence("pooled")]
-    if planned.label("subgroups"):
-        about.append(f"{planned.name('subgroups')}: {planned.label('subgroups')}. {planned.why('subgroups')}".strip())
+    for key in planned.table["key"]:
+        if key != "pooled":
+            about.append(f"{planned.name(key)}: {planned.label(key)}. {planned.why(key)}".strip())
     return "\n".join(filter(None, [*about, planned.protocol.note, planned.missing]))
 
 

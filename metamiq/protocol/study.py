@@ -77,7 +77,7 @@ def study_compliance(
     *,
     vtype: str | None = None,
     moderators: str | None = None,
-    subgroups: str | None = None,
+    beside: Iterable[tuple[str, str, str]] = (),
     done: Iterable[tuple[str, str]] = (),
 ) -> Compliance:
     """Label the analyses of a study table, or of a dataset of points and bounds.
@@ -92,8 +92,9 @@ def study_compliance(
         Variance formula of the effect sizes, where it was chosen; otherwise the measure's own.
     moderators : str, optional
         Formula of a meta-regression.
-    subgroups : str, optional
-        Column whose groups were pooled beside the fit, by the same method; its label has the key ``"subgroups"``.
+    beside : iterable of (str, str, str)
+        What was fitted beside it by the same method: "subgroup" or "moderator", the column or formula, and why it could
+        not be done ("" where it could). Labels have keys such as ``"subgroup disorder"``.
     done : iterable of (str, str)
         Sensitivity analyses beside it, each with why it could not be done ("" where it could).
     """
@@ -114,10 +115,11 @@ def study_compliance(
     name = f"meta-regression on {moderators}" if moderators else "pooled mean"
     unknown = "" if measure else "The table has effect sizes of its own: that they are as planned was not checked."
     analyses = [Analysis("pooled", name, (Ask(kind, what, computed | used, note=unknown),))]
-    if subgroups:
-        own = {name: x for name, x in used.items() if name != "pi_method"}  # groups get no prediction interval by it
-        asked = Ask("subgroup", subgroups, computed | own, note=unknown)
-        analyses.append(Analysis("subgroups", f"subgroups by {subgroups}", (asked,)))
+    own = {name: x for name, x in used.items() if name != "pi_method"}  # subgroups and slopes predict nothing by it
+    for kind_beside, column, failed in beside:
+        words = f"subgroups by {column}" if kind_beside == "subgroup" else f"meta-regression on {column}"
+        asked = Ask(kind_beside, column, computed | own, note=unknown)
+        analyses.append(Analysis(f"{kind_beside} {column}", words, (asked,), failed))
     for method, failed in done:
         settings = computed | used if method in _REFITS else computed
         label = SMALL_STUDY.get(method, SENSITIVITY[method])

@@ -216,6 +216,8 @@ def grid(
 def _cell(column: str, value: Any) -> Cell:
     if column == "I2" and isinstance(value, float) and math.isfinite(value):
         return Cell(fixed(value, 1), number=True)  # percent, of which thousandths say nothing
+    if column == "p_value" and isinstance(value, float) and value < 0.001:
+        return Cell("< 0.001", number=True)
     return plain_cell(value)
 
 

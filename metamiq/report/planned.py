@@ -63,6 +63,7 @@ def study_report(
     tables: Mapping[str, pd.DataFrame],
     panel: object,
     small: SmallStudyEffects,
+    beside: Iterable[tuple[str, str, str]] = (),
 ) -> Compliance:
     """Label what the report on a study table holds."""
     from metamiq.protocol.study import study_compliance
@@ -70,7 +71,7 @@ def study_report(
     why = {"leave_one_out": "it needs more studies than one", "cumulative": "years of publication are not known"}
     done = [(name, "" if name in tables else reason) for name, reason in why.items()]
     done += [("subsets", _reason(panel)), *small_study_done(small)]
-    return study_compliance(protocol, fit, vtype=vtype, done=done)
+    return study_compliance(protocol, fit, vtype=vtype, beside=beside, done=done)
 
 
 def label_tables(tables: Mapping[str, pd.DataFrame], planned: Compliance | None) -> dict[str, pd.DataFrame]:

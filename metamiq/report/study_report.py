@@ -14,7 +14,7 @@ from metamiq.explaining.methods import methods_paragraph
 from metamiq.pooling.records import PooledEffect
 from metamiq.protocol.compliance import as_dict
 from metamiq.question import CannotFit
-from metamiq.report import derivations, glossary, methods, what_if
+from metamiq.report import derivations, differences, glossary, methods, what_if
 from metamiq.report.content import json_value
 from metamiq.report.document import (
     Block,
@@ -82,14 +82,18 @@ def document(
     found = small_study_effects(fit)
     unlabelled = _tables(fit)
     panel = what_if.study_table(fit, groups, "g" if measure == "SMD" else "mean")
-    planned = None if protocol is None else study_report(protocol, fit, vtype, unlabelled, panel, found)
+    further = differences.planned_differences(fit, protocol)
+    beside = [(x.kind, x.what, x.failed) for x in further]
+    planned = None if protocol is None else study_report(protocol, fit, vtype, unlabelled, panel, found, beside)
     small, tables = label_small_study(found, planned), label_tables(unlabelled, planned)
     shown = review_parts(fit.effects, fit.effects, lambda: outcomes_of_table(fit), review)
     tables |= shown.tables
+    tables |= {x.name: x.table for x in further if x.table is not None}
     figures = _figures(fit, groups, review.beside(fit.effects))
     explained = derivations.study_table(fit, measure)
     known = {item.key for item in explained}
-    answer, paragraphs = _answer(fit, name), [methods_paragraph(fit)]
+    answer, pooled_so = _answer(fit, name), methods_paragraph(fit)
+    paragraphs = [pooled_so, *differences.paragraphs(further, pooled_so)]
     data = {
         "title": _title(name),
         "answer": answer,
@@ -119,6 +123,7 @@ def document(
         Section("what-if", "What if", asked),
         Section("studies", "Studies", (_studies(tables["effects"], known),)),
         *shown.studies,
+        *differences.sections(further, planned),
         Section("sensitivity", "How far each study moves it", _sensitivity(tables, figures)),
         Section(
             "small-study",

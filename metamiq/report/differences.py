@@ -1,0 +1,122 @@
+"""Subgroups and moderators that a protocol plans, as a section of the report on a study table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from metamiq import plots
+from metamiq.errors import ConvergenceError
+from metamiq.explaining.methods import methods_paragraph
+from metamiq.pooling.records import PooledEffect
+from metamiq.pooling.regression import meta_regression
+from metamiq.pooling.regression_fit import MetaRegression
+from metamiq.pooling.subgroups import Subgroups, subgroups
+from metamiq.report.document import Block, Figure, Section, Text, grid
+
+if TYPE_CHECKING:
+    from metamiq.explaining.methods import MethodsParagraph
+    from metamiq.protocol.compliance import Compliance
+    from metamiq.protocol.record import Protocol
+
+_COLUMNS = ("k", "estimate", "ci_low", "ci_high", "p_value", "tau2", "I2")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Difference:
+    """One planned analysis of why studies differ, or why it could not be done."""
+
+    name: str  # of its table and picture
+    kind: str  # "subgroup" or "moderator", as a protocol calls them
+    what: str
+    fit: Subgroups | MetaRegression | None
+    failed: str
+
+    @property
+    def key(self) -> str:
+        """By which its label is found."""
+        return f"{self.kind} {self.what}"
+
+    @property
+    def table(self) -> pd.DataFrame | None:
+        """Means of the subgroups, or coefficients of the moderators."""
+        if isinstance(self.fit, Subgroups):
+            return self.fit.to_frame()[list(_COLUMNS)].reset_index()
+        return None if self.fit is None else self.fit.coefficients.reset_index()
+
+
+def planned_differences(fit: PooledEffect, protocol: Protocol | None) -> list[Difference]:
+    """Fit what the protocol plans, by the pooled mean's own method."""
+    if protocol is None:
+        return []
+    own: dict[str, Any] = {"method": fit.method, "test": fit.test, "level": fit.level}
+    further = protocol.analyses
+    asked: list[tuple[str, str, Callable[..., Any]]] = [
+        *(("subgroup", x, subgroups) for x in further.subgroups),
+        *(("moderator", x, meta_regression) for x in further.moderators),
+    ]
+    out = []
+    for i, (kind, what, compute) in enumerate(asked, start=1):
+        try:
+            out.append(Difference(f"difference_{i}", kind, what, compute(fit.effects, what, **own), ""))
+        except (ValueError, ConvergenceError) as error:  # such as a column that the table does not have
+            out.append(Difference(f"difference_{i}", kind, what, None, str(error)))
+    return out
+
+
+def sections(found: Iterable[Difference], planned: Compliance | None) -> list[Section]:
+    """The section with every analysis: its label, test, picture and table; none where nothing is planned."""
+    blocks: list[Block] = []
+    for one in found:
+        parted = one.kind == "subgroup"
+        name = f"Subgroups by {one.what}" if parted else f"Meta-regression on {one.what}"
+        label = "" if planned is None else f": {planned.label(one.key)}"
+        if one.fit is None or one.table is None:
+            blocks.append(Text(f"{name}{label}, but it could not be done. {one.failed}"))
+            continue
+        blocks.append(Text(f"{name}{label}. {_test(one.fit)}"))
+        picture = _picture(one.fit)
+        if picture:
+            shown = "Effects and their mean in each subgroup." if parted else f"Effects against {one.what}."
+            blocks.append(Figure(one.name, picture, shown))
+        caption = f"Means by {one.what}." if parted else f"Coefficients of {one.what}."
+        blocks.append(grid(one.name, one.table, caption))
+    return [Section("differences", "Why studies may differ", tuple(blocks))] if blocks else []
+
+
+def paragraphs(found: Iterable[Difference], said: MethodsParagraph) -> list[MethodsParagraph]:
+    """What a methods section says of these analyses beside `said`; no sentence twice."""
+    known, out = set(said.sentences), []
+    for one in found:
+        if one.fit is not None:
+            paragraph = methods_paragraph(one.fit)
+            new = tuple(sentence for sentence in paragraph.sentences if sentence not in known)
+            known |= set(new)
+            out.append(replace(paragraph, sentences=new))
+    return out
+
+
+def _test(fit: Subgroups | MetaRegression) -> str:
+    """The lines of the summary that say whether there is a difference, and what must be borne in mind with it."""
+    lines = fit.summary().splitlines()
+    if isinstance(fit, Subgroups):
+        told = [line for line in lines if line.startswith(("between subgroups", "one row only", "left out"))]
+    else:
+        told = [line for line in lines if line.startswith(("moderators:", "residual:", "left out"))]
+        told += [line for line in lines if ": compared with " in line]
+    return " ".join(f"{line[:1].upper()}{line[1:]}." for line in told)
+
+
+def _picture(fit: Subgroups | MetaRegression) -> str:
+    try:
+        axes = plots.forest(fit) if isinstance(fit, Subgroups) else plots.bubble(fit)
+    except ValueError:  # several moderators, or a categorical one
+        return ""
+    figure = axes.figure.figure
+    assert figure is not None
+    svg = plots.svg_text(figure)
+    plots.release(figure)
+    return svg
