@@ -702,3 +702,34 @@ def test_without_standard_error_work_goes_on(monkeypatch):
 
     monkeypatch.setattr(sys, "stderr", None)
     assert list(track([1, 2], 2, "adding")) == [1, 2]
+
+
+DEEP = b"[a" + b".a" * 5000 + b"]\nx = 1\n"
+BAD_TOML = {
+    "nested deep by dots": (DEEP, "nested"),
+    "nested deep by brackets": (b"a = " + b"[" * 5000 + b"]" * 5000, "nested|read"),
+    "a number without end": (b"a = " + b"9" * 10_000, "digits"),
+    "no UTF-8": (b"a = '\xff'", "UTF-8"),
+    "large": (b"#" * 1_000_001, "at most 1,000,000 bytes"),
+    "no tables": (b"choice = [1, 2]\noutcome = 5\n", "tables|template's"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_TOML)
+@pytest.mark.parametrize("command", ["protocol", "grade", "multiverse"])
+def test_a_bad_toml_file(evidence, kind, command):
+    content, words = BAD_TOML[kind]
+    for name in ("protocol.toml", "grade.toml", "choices.toml"):
+        (evidence / name).write_bytes(content)
+    result = {
+        "protocol": lambda: run("protocol", evidence / "protocol.toml"),
+        "grade": lambda: run("grade", evidence, "--judgements", evidence / "grade.toml"),
+        "multiverse": lambda: run("multiverse", evidence, "--protocol", "none"),
+    }[command]()
+    refused(result, "")
+    assert re.search(words, result.stderr)
+    assert f"{'choices' if command == 'multiverse' else command}.toml" in result.stderr
+
+
+def test_judgements_without_end_are_given_up(evidence):
+    refused(run("grade", evidence, "--judgements", "/dev/zero"), "at most 1,000,000 bytes")

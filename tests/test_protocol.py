@@ -198,7 +198,7 @@ FAULTS = {
     "not TOML": ("title = a\n", "must be a TOML file in UTF-8, but it cannot be read: Invalid value .at line 1"),
     "NUL": (b"title = \0\n", "must be a TOML file in UTF-8"),
     "UTF-16": ("title".encode("utf-16"), "byte 0 does not fit"),
-    "deep": ("a = " + "[" * 100_000, "it cannot be read: maximum recursion depth"),
+    "deep": ("a = " + "[" * 100_000, "it cannot be read: it is nested too deeply"),
     "huge": ("#" * (LARGEST_FILE + 1), "at most 1,000,000 bytes, but it has 1,000,001"),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from metamiq.datasets.faults import Fault, FaultyDataError, quoted
+from metamiq.datasets.toml_file import LARGEST_FILE, parse_toml
 from metamiq.protocol.models import Part, ProtocolFile
 from metamiq.protocol.record import Protocol, Stage
 from metamiq.protocol.toml_value import toml_value
 from metamiq.protocol.vocabulary import NAME
 
-LARGEST_FILE = 1_000_000
 _START = "`metamiq protocol` prints a template."
 
 P = TypeVar("P", bound=Part)
@@ -93,13 +92,13 @@ def _load(file: Path, name: str) -> dict[str, Any]:
         elif (size := file.stat().st_size) > LARGEST_FILE:
             rule, came = f"a protocol must have at most {LARGEST_FILE:,} bytes", f"it has {size:,}"
         else:
-            return tomllib.loads(file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
+            return parse_toml(file.read_bytes())
     except UnicodeDecodeError as error:
         came, advice = f"byte {error.start} does not fit", "Save it as UTF-8."
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        came, advice = f"it cannot be read: {error}", "Texts stand in quotes, lists in [ ]; " + _START
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except OSError as error:
         rule, came = "the protocol file must be readable", f"the system says {str(error)!r}"
+    except ValueError as error:
+        came, advice = f"it cannot be read: {error}", "Texts stand in quotes, lists in [ ]; " + _START
     raise FaultyDataError([Fault(rule, str(came), name, advice=advice)])
 
 

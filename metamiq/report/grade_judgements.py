@@ -6,7 +6,6 @@ Nothing here judges. A judgement is a person's, and stands only with the reason 
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from metamiq.datasets.csv_table import read_csv_table
+from metamiq.datasets.faults import quoted
+from metamiq.datasets.toml_file import read_toml
 from metamiq.errors import DataError
 
 LEVELS = ("very low", "low", "moderate", "high")
@@ -46,7 +47,6 @@ TITLES = {
 }
 _ROBINS_ONLY = "extremely serious"
 _OTHER = ("design", "assumed_risk")
-_LARGEST = 1_000_000  # bytes of a judgement file
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,16 +201,7 @@ def _risk(value: Any, source: Any, where: str, faults: list[str]) -> tuple[float
 
 
 def _from_toml(file: Path) -> tuple[list[tuple[str, Cells]], list[str]]:
-    try:
-        if file.stat().st_size > _LARGEST:
-            raise DataError(f"A file of judgements must have at most {_LARGEST:,} bytes, but {file} has more.")
-        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise DataError(f"The file of judgements must be there, but {file} was not found.") from None
-    except OSError as error:
-        raise DataError(f"The file of judgements {file} must be readable, but {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{file} must be TOML in UTF-8, but it cannot be read: {error}.") from None
+    content = read_toml(file, "The file of judgements")
     faults: list[str] = []
     _refuse_unknown(content, ("outcome",), "at the top", faults)
     tables = content.get("outcome", [])
@@ -230,7 +221,7 @@ def _from_toml(file: Path) -> tuple[list[tuple[str, Cells]], list[str]]:
         for domain in DOMAINS:
             part = table.get(domain, {})
             if not isinstance(part, dict):
-                faults.append(f"{domain} of {name!r} must have judgement and reason, but it is {part!r}")
+                faults.append(f"{domain} of {name!r} must have judgement and reason, but it is {quoted(part)}")
                 continue
             _refuse_unknown(part, ("judgement", "reason"), f"of {domain} of {name!r}", faults)
             cells[domain] = (part.get("judgement"), part.get("reason"))

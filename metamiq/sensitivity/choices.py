@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from metamiq.datasets.toml_file import read_toml
 from metamiq.errors import DataError
 
 #: What an option may set, and the type of its value.
@@ -82,16 +82,16 @@ def read_choices(file: str | PathLike[str]) -> tuple[Choice, ...]:
     ('verdicts', 'as bounds')
     """
     path = Path(file)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise DataError(
             f"A multiverse needs its choices, but {path} was not found. Write them there, or give them as `choices`."
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} must be TOML in UTF-8, but it cannot be read: {error}.") from None
+        )
+    content = read_toml(path, "The file of choices")
+    entries = content.get("choice", [])
+    if not _are_tables(entries) or not all(_are_tables(entry.get("option", [])) for entry in entries):
+        raise DataError(f"{path}: choices must be tables [[choice]], and their options [[choice.option]].")
     out = []
-    for i, entry in enumerate(content.get("choice", []), start=1):
+    for i, entry in enumerate(entries, start=1):
         options = [
             Option(str(o.get("name", "")), {k: v for k, v in o.items() if k not in ("name", "why")}, o.get("why", ""))
             for o in entry.get("option", [])
@@ -143,6 +143,10 @@ def check_choices(choices: list[Choice], where: str) -> None:
             owner[key] = choice.name
     if faults:
         raise DataError(f"{where}: {'; '.join(faults)}. Correct the choices.")
+
+
+def _are_tables(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(x, dict) for x in value)
 
 
 def _twice(name: str, names: list[str]) -> bool:
