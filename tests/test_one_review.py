@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from matplotlib.text import Text
 
 import metamiq as mm
 from metamiq.cli import main
@@ -78,6 +79,7 @@ def test_each_of_several_outcomes_is_graded_at_the_protocols_level(planned, tmp_
 def test_names_do_not_say_which_arm_did_better(run):
     page = run("report", "trials.csv", "--measure", "SMD", *NAMES, "--out", "-")
     assert "Lower in MI + CBT" in page
+    assert "n of MI + CBT" in page  # the head of a column of the characteristics
     assert "Favours" not in page
     said = run("grade", "trials.csv", "--measure", "SMD", *NAMES)
     assert "the one of MI + CBT scored higher in 3" in said
@@ -310,3 +312,17 @@ def test_a_report_carries_out_the_planned_subgroups_and_moderators(planned, tmp_
 
 def test_a_report_without_a_plan_has_no_section_of_differences(run):
     assert "Why studies may differ" not in run("report", "trials.csv", "--measure", "SMD", "--out", "-")
+
+
+@pytest.mark.parametrize(
+    "columns", [["cook_d"], ["rstudent", "cook_d"], ["rstudent", "dffits", "cook_d", "cov_r", "hat"]]
+)
+def test_the_influence_picture_explains_its_square_within_its_edges(columns):
+    table = pd.DataFrame({c: [0.2, -2.1, 0.3] for c in columns}, index=["a", "b", "c"])
+    figure = mm.plots.influence(table).figure
+    figure.canvas.draw()
+    (key,) = [t for t in figure.findobj(Text) if t.get_text().startswith("Square:")]
+    box = key.get_window_extent()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= figure.bbox.width

@@ -59,8 +59,9 @@ def protocol(file: Path | None, out: Path | None, as_json: bool) -> None:
       metamiq protocol --out protocol.toml
       metamiq protocol protocol.toml
 
-    A protocol beside the data (protocol.toml) is taken by pool, report and reproduce, which then label every analysis
-    planned or not planned. With FILE and --out the protocol is written again, with the meaning of each field.
+    A protocol beside the data (protocol.toml) is taken by every command that pools. Their outputs then label each
+    analysis planned or not planned, and a report carries out the planned subgroups and moderators. With FILE and --out
+    the protocol is written again, with the meaning of each field.
     """
     from metamiq.protocol.reading import read_protocol
     from metamiq.protocol.template import template_text

@@ -12,7 +12,7 @@ from metamiq.question import CannotFit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_FAVOURS = ("favours CBT", "favours MI + CBT")
+_FAVOURS = ("Favours CBT", "Favours MI + CBT")
 
 
 def before_and_after(difference: Difference) -> pd.DataFrame:

@@ -123,6 +123,9 @@ def gosh(
     return canvas.finish(ax, own, lines)
 
 
+_KEY = "Square: the row that is most unusual. Dashed line: the usual value."
+
+
 def influence(table: RowFit | pd.DataFrame, *, ax: Axes | None = None, columns: Sequence[str] | None = None) -> Axes:
     """Influence statistics side by side, one line per row of the fit; the largest of each is a red square.
 
@@ -160,12 +163,23 @@ def influence(table: RowFit | pd.DataFrame, *, ax: Axes | None = None, columns: 
     labels = [style.wrap(x, 34).split("\n")[0] for x in table.index]
     own = ax is None
     wide = max(style.text_width(t) for t in labels) / style.POINTS_PER_INCH + 0.25
-    tall = 0.85 + 0.2 * len(table)
+    key = style.wrap(_KEY, int(15 * (wide + 1.25 * len(names))))
+    below = 0.5 + 0.13 * len(key.splitlines())
+    tall = 0.5 + below + 0.2 * len(table)
     ax = canvas.start(ax, wide + 1.25 * len(names), tall)
     if own:
         style.figure_of(ax).set_layout_engine("none")
         across = 1.25 * len(names)
-        ax.set_position((wide / (wide + across), 0.35 / tall, across / (wide + across), 1 - 0.85 / tall))
+        ax.set_position((wide / (wide + across), below / tall, across / (wide + across), 1 - (0.5 + below) / tall))
+        ax.annotate(
+            key,
+            (0, 0),
+            (-wide * style.POINTS_PER_INCH + 6, -22),
+            textcoords="offset points",
+            va="top",
+            fontsize=FONT - 1.5,
+            color="#333333",
+        )
     ax.axis("off")
     at = np.arange(len(table))
     for j, name in enumerate(names):

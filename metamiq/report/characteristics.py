@@ -174,9 +174,10 @@ def _of_studies(table: pd.DataFrame) -> pd.DataFrame:
 
 def _sizes(table: pd.DataFrame) -> Iterable[tuple[str, list[str | None]]]:
     """Sizes and events of each group, as the table has them."""
+    first, second = table.attrs.get("groups", ("group 1", "group 2"))
     for group, event, other, total in (
-        (" of group 1", "ai", "bi", "n1i"),
-        (" of group 2", "ci", "di", "n2i"),
+        (f" of {first}", "ai", "bi", "n1i"),
+        (f" of {second}", "ci", "di", "n2i"),
         ("", "xi", "", "ni"),
     ):
         if event in table and (total in table or other in table):
