@@ -326,3 +326,15 @@ def test_the_influence_picture_explains_its_square_within_its_edges(columns):
     assert box.x0 >= 0
     assert box.y0 >= 0
     assert box.x1 <= figure.bbox.width
+
+
+@pytest.mark.parametrize("command", ["report", "grade", "pool"])
+def test_every_command_that_reads_judgements_can_be_told_their_tool(run, tmp_path, command):
+    names = [line.split(",")[0] for line in TRIALS.splitlines()[1:]]
+    rows = ["Study,D1,D2,D3,D4,D5,Overall", *(f"{name},Low,Low,Low,Low,High,High" for name in names)]
+    (tmp_path / "judged.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    more = {"report": ("--out", "-"), "grade": (), "pool": ("--forest", "forest.svg")}[command]
+    call = (command, "trials.csv", "--measure", "SMD", "--rob", "judged.csv", *more)
+    wrong = CliRunner().invoke(main, list(call))
+    assert (wrong.exit_code, "in a terminal --tool" in wrong.stderr) == (2, True)
+    run(*call, "--tool", "ROB2")

@@ -106,6 +106,13 @@ def group_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+tool_option = click.option(
+    "--tool",
+    type=click.Choice(("ROB2", "ROB2-Cluster", "ROBINS-I", "QUADAS-2", "ROB1")),
+    help="Tool of the risk-of-bias judgements; by default the one that fits domains and judgements.",
+)
+
+
 def name_groups(effects: pd.DataFrame, groups: tuple[str, str] | None, better: str | None) -> None:
     """Let a table of effects carry what `group_options` were given, for pictures and words."""
     effects.attrs |= {k: v for k, v in (("groups", groups), ("better", better)) if v is not None}

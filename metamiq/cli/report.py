@@ -17,6 +17,7 @@ from metamiq.cli.common import (
     refuse_table_options,
     say,
     table_options,
+    tool_option,
 )
 from metamiq.cli.protocol import protocol_for, protocol_option
 
@@ -42,6 +43,7 @@ FORMATS = {"html": "report.html", "md": "report.md", "json": "report.json"}
 @group_options
 @click.option("--flow", type=_FILE, help="Counts of the PRISMA flow diagram (CSV). Default: flow.csv beside the data.")
 @click.option("--rob", type=_FILE, help="Risk-of-bias judgements (CSV). Default: risk_of_bias.csv beside the data.")
+@tool_option
 @click.option("--grade", type=_FILE, help="Judgements on certainty (TOML, CSV). Default: grade.toml beside the data.")
 @table_options
 @guarded
@@ -57,6 +59,7 @@ def report(
     better: str | None,
     flow: Path | None,
     rob: Path | None,
+    tool: str | None,
     grade: Path | None,
     sheet: str | None,
     columns: tuple[str, ...],
@@ -81,7 +84,7 @@ def report(
         kind = {"markdown": "md", "htm": "html"}.get(ending, ending if ending in FORMATS else "html")
     target = Path(FORMATS[kind]) if out is None else out
     given = (sheet, columns, where)
-    document = _document(source, given, measure, method, test, protocol, (groups, better), (flow, rob, grade))
+    document = _document(source, given, measure, method, test, protocol, (groups, better), (flow, rob, grade), tool)
     text = page(document) if kind == "html" else markdown(document) if kind == "md" else json_text(document.data)
     if str(target) == "-":
         click.echo(text, nl=False)
@@ -99,6 +102,7 @@ def _document(
     protocol: str | None,
     arms: tuple[tuple[str, str] | None, str | None],
     review: tuple[Path | None, Path | None, Path | None],
+    tool: str | None,
 ) -> Document:
     from metamiq.pooling.models import random_effects
     from metamiq.report import first_question, study_report
@@ -114,7 +118,7 @@ def _document(
         ds = open_dataset(source)
         if not ds.results.empty:
             refuse_choices(measure=measure, method=method, test=test)
-            found = find_review(ds.path, flow=flow, risk_of_bias=rob, grade=grade)
+            found = find_review(ds.path, flow=flow, risk_of_bias=rob, grade=grade, tool=tool)
             plan = protocol_for(protocol, ds.path)
             return first_question.document(*assemble(ds, say, protocol=plan, review=found))
         table, name, home = ds.trials, ds.name, ds.path
@@ -126,5 +130,5 @@ def _document(
     check_size(effects, "A report", 10_000)
     name_groups(effects, *arms)
     fit = random_effects(effects, method=use.method, test=use.test, level=use.level, pi_method=use.pi_method)
-    found = find_review(home, flow=flow, risk_of_bias=rob, grade=grade)
+    found = find_review(home, flow=flow, risk_of_bias=rob, grade=grade, tool=tool)
     return study_report.document(fit, name, arms[0] or ("group 1", "group 2"), plan, use.vtype, found)

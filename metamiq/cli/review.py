@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metamiq.cli.common import EXIT_DISAGREES, check_picture, guarded, save_picture, say
+from metamiq.cli.common import EXIT_DISAGREES, check_picture, guarded, save_picture, say, tool_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +16,6 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 _OUT = click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the picture here (.svg or .png)."
 )
-_TOOLS = ("ROB2", "ROB2-Cluster", "ROBINS-I", "QUADAS-2", "ROB1")
 
 
 @click.command()
@@ -63,7 +62,7 @@ def prisma(file: Path | None, out: Path | None, updated: bool, as_json: bool) ->
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--tool", type=click.Choice(_TOOLS), help="By default the one that fits domains and judgements.")
+@tool_option
 @click.option("--summary", is_flag=True, help="The share of each judgement by domain in place of each study's.")
 @_OUT
 @_JSON

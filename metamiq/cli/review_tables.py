@@ -19,6 +19,7 @@ from metamiq.cli.common import (
     refuse_table_options,
     say,
     table_options,
+    tool_option,
 )
 from metamiq.cli.protocol import protocol_for, protocol_option
 
@@ -84,6 +85,7 @@ def characteristics(
 )
 @click.option("--template", is_flag=True, help="Write an empty file of judgements (TOML) instead.")
 @click.option("--rob", type=click.Path(path_type=Path, dir_okay=False), help="Risk-of-bias judgements to count (CSV).")
+@tool_option
 @click.option("--measure", help="Effect-size measure of a study table, when it has no yi and vi.")
 @click.option("--method", help="Estimator of tau2 for a study table. Default: the protocol's, or REML.")
 @click.option("--test", help="knha, z, t or adhoc, for a study table. Default: the protocol's, or knha.")
@@ -98,6 +100,7 @@ def grade(
     judgements: Path | None,
     template: bool,
     rob: Path | None,
+    tool: str | None,
     measure: str | None,
     method: str | None,
     test: str | None,
@@ -129,7 +132,7 @@ def grade(
     judgements = judgements or (None if template else _beside(folder, GRADE))
     judged = rob or _beside(folder, RISK_OF_BIAS)
     pooled = _outcomes(opened, (protocol, folder), (groups, better), measure=measure, method=method, test=test)
-    found = grade_table(pooled, judgements, risk_of_bias=None if judged is None else read_judgements(judged))
+    found = grade_table(pooled, judgements, risk_of_bias=None if judged is None else read_judgements(judged, tool))
     if template:
         if kind is not None:
             raise ValueError("--template writes TOML; leave --format out.")

@@ -21,6 +21,7 @@ from metamiq.cli.common import (
     save_picture,
     say,
     table_options,
+    tool_option,
 )
 from metamiq.cli.protocol import protocol_for, protocol_option
 
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="With --forest: risk-of-bias judgements (CSV as robvis reads it) to show beside it.",
 )
+@tool_option
 @click.option("--methods", is_flag=True, help="Write the methods paragraph below, with its references.")
 @table_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -81,6 +83,7 @@ def pool(
     figure: Path | None,
     layout: str | None,
     rob: Path | None,
+    tool: str | None,
     methods: bool,
     sheet: str | None,
     columns: tuple[str, ...],
@@ -115,7 +118,7 @@ def pool(
         raise ValueError("--rob needs a forest plot to stand beside. Give --forest forest.svg as well.")
     if layout is not None and figure is None:
         raise ValueError("--layout is that of a forest plot. Give --forest forest.svg as well.")
-    judged = None if rob is None else read_judgements(rob)
+    judged = None if rob is None else read_judgements(rob, tool)
     table = read_study_table(file, sheet, columns, where)
     plan = protocol_for(protocol, file.parent)
     use = settings_of(plan, table, measure=measure, method=method, test=test, level=level)

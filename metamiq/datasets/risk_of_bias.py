@@ -236,7 +236,7 @@ def _detect(table: CsvTable, headings: Sequence[str], overall: int, file: str) -
         rule = "it must be clear which tool the judgements are from"
         came = f"{len(headings)} domains with {', '.join(sorted(cells)) or 'no judgement'} fit "
         came += " and ".join(f"{tool.name} ({tool.title})" for tool in fits)
-        advice = f"Name the tool: {' or '.join(f'tool={tool.name!r}' for tool in fits)}."
+        advice = f"Name the tool: {' or '.join(f'tool={tool.name!r}' for tool in fits)}; in a terminal --tool."
         raise FaultyDataError([Fault(rule, came, file, line, advice=advice)])
     # Name what does not fit the tool that comes nearest, so that a typing error is found at once.
     nearest = max(right, key=lambda tool: (sum(bool(word_of(cell, tool)) for cell in cells), bool(tool.domains)))

@@ -72,7 +72,12 @@ class ReviewParts:
 
 
 def find_review(
-    folder: Path | None, *, flow: Path | None = None, risk_of_bias: Path | None = None, grade: Path | None = None
+    folder: Path | None,
+    *,
+    flow: Path | None = None,
+    risk_of_bias: Path | None = None,
+    grade: Path | None = None,
+    tool: str | None = None,
 ) -> Review:
     """Read the files of a review: those that are named, else those that lie in `folder`.
 
@@ -96,7 +101,7 @@ def find_review(
     if rob_file is not None:
         from metamiq.datasets.risk_of_bias import read_risk_of_bias
 
-        judged = read_risk_of_bias(rob_file)
+        judged = read_risk_of_bias(rob_file, tool)
     for table in (counts, judged):
         if table is not None:  # findings name the file without its folder: reports are the same on every machine
             table.attrs["file"] = Path(str(table.attrs["file"])).name
