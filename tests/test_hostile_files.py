@@ -733,3 +733,22 @@ def test_a_bad_toml_file(evidence, kind, command):
 
 def test_judgements_without_end_are_given_up(evidence):
     refused(run("grade", evidence, "--judgements", "/dev/zero"), "at most 1,000,000 bytes")
+
+
+@pytest.mark.parametrize(
+    ("rows", "command", "words"),
+    [
+        (1_001, ["suspects", "t.csv", "1"], "At most 1,000 rows"),
+        (1_001, ["sensitivity", "t.csv", "--figures", "f"], "at most 1,000 effect sizes"),
+        (5_001, ["sensitivity", "t.csv"], "at most 5,000 effect sizes"),
+        (10_001, ["characteristics", "t.csv"], "at most 10,000 effect sizes"),
+    ],
+)
+def test_more_rows_than_can_be_told_one_by_one(room, rows, command, words):
+    lines = [f"s{i},{i % 7 / 10},0.1" for i in range(rows)]
+    (room / "t.csv").write_text("study,yi,vi\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    refused(run(*command), words)
+
+
+def test_a_device_is_no_bundle(room):
+    refused(run("verify", "/dev/zero"), "no ordinary file")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -67,6 +67,10 @@ def characteristics(
     from metamiq.report.writing import csv_text, json_text
 
     opened, name = _open(source, sheet, columns, where)
+    if Path(source).is_file():
+        from metamiq.cli.study_tables import check_size
+
+        check_size(cast("pd.DataFrame", opened), "A table of characteristics", 10_000)
     table = describe(opened)
     title = f"{name}: study characteristics"
     made: dict[str, Callable[[], str]] = {

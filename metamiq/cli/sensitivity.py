@@ -46,12 +46,16 @@ def sensitivity(by: str | None, gosh: bool, figures: Path | None, as_json: bool,
 
     FILE is a study table (CSV or .xlsx) or a bundled dataset's name.
     """
-    from metamiq.cli.study_tables import fit_of
+    from metamiq.cli.study_tables import check_size, fit_of
     from metamiq.protocol.compliance import as_dict, labels_in_words
     from metamiq.report.writing import json_text
 
     fitted = fit_of(**choices)
     fit = fitted.fit
+    # Each row is left out in turn, from all rows.
+    check_size(fit.effects, "Sensitivity", 5_000)
+    if figures is not None:
+        check_size(fit.effects, "A picture with each row", 1_000)
     found, refused = _found(fit, by, gosh)
     planned = fitted.compliance(
         [(_NAMES[name], refused.get(name, "")) for name in (*found, *refused) if name in _NAMES]

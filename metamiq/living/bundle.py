@@ -258,6 +258,8 @@ def _licence(package: Mapping[str, Any]) -> str:
 
 
 def _unpack(file: Path) -> dict[str, bytes]:
+    if file.exists() and not file.is_file():  # of a device zipfile would read without end
+        raise DataError(f"{file} must be a zip file, but it is no ordinary file.")
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()

@@ -16,6 +16,7 @@ from metamiq.pooling.tables import TOO_LARGE, out_of_range
 from metamiq.pooling.wls import Array
 
 _CELLS = ("m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i")
+_MOST_ROWS = 1_000  # each slip in each row is a table of all rows
 _AS_IS = "nothing"
 
 
@@ -96,6 +97,10 @@ def suspects(
         check_finite("ci", *ci)
         if not ci[0] <= ci[1]:
             raise ValueError(f"ci must be the lower and then the upper end, not {ci[0]:g} and {ci[1]:g}.")
+    if len(effects) > _MOST_ROWS:
+        raise DataError(
+            f"At most {_MOST_ROWS:,} rows can be searched, but there are {len(effects):,}. Choose rows first."
+        )
     yi, vi, slips = _slips(effects, measure)
     k = len(yi)
     column = next((c for c in ("trial_id", "study", "label") if c in effects), None)
