@@ -153,8 +153,7 @@ def test_a_killed_process_leaves_no_lock_and_no_half(tmp_path, new, outcome):
         import datetime, os, signal, sys
         from metamiq.datasets import journal
         from metamiq.living.dry_run import plan
-        from metamiq.living.removal import plan_removal
-from metamiq.living.transaction import accept
+        from metamiq.living.transaction import accept
         change = plan(sys.argv[1], sys.argv[2])
         real = journal.move
         def move(source, target):
@@ -179,8 +178,7 @@ def test_a_disk_that_is_really_full(tmp_path, new):
         import resource, signal, sys
         from metamiq.errors import DataError
         from metamiq.living.dry_run import plan
-        from metamiq.living.removal import plan_removal
-from metamiq.living.transaction import accept
+        from metamiq.living.transaction import accept
         change = plan(sys.argv[1], sys.argv[2])
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
