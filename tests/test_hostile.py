@@ -134,7 +134,7 @@ def test_another_unit_gives_the_same_answer_in_that_unit(fit, scale):
         ("(", "could not be read"),
         ("dose +", "could not be read"),
         ("__import__('os').system('true')", "could not be read|must be a column"),
-        ("loge(dose)", "must be a column"),
+        ("loge(dose)", "may hold"),
         ("log(dose - 1)", "must be finite"),
         ("log(dose - 2)", "must be finite"),
         ("lag(dose)", "must be finite"),

@@ -212,3 +212,32 @@ def test_rescaling_a_moderator_rescales_its_coefficient(seed, scale):
     assert_allclose(other.beta[1] * scale, one.beta[1], rtol=1e-6, atol=1e-9)
     assert_allclose(other.tau2, one.tau2, rtol=1e-6, atol=1e-10)
     assert_allclose(other.QM_p, one.QM_p, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "dose.to_csv('{file}')",
+        "dose + np.savetxt('{file}', dose)",
+        "{{__import__('os').mkdir('{file}')}}",
+        "{{[dose for dose in [1]]}}",
+        "{{dose.__class__}} + dose",
+        "log(`dose`.to_csv('{file}'))",
+        "{{9**9**9}} + dose",
+        "{{[1] * 99999999}} + dose",
+        "C(dose, contr.custom(dose))",
+    ],
+)
+def test_a_formula_computes_and_does_nothing_else(tmp_path, formula):
+    """A formula may come with somebody else's protocol or bundle."""
+    file = tmp_path / "written"
+    effects = pd.DataFrame({"yi": [0.1, 0.5, 0.9, 0.2], "vi": 0.04, "dose": [1.0, 2.0, 3.0, 5.0]})
+    with pytest.raises(ValueError, match="A moderator formula may hold"):
+        mm.meta_regression(effects, formula.format(file=file))
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("formula", ["np.sqrt(dose)", "I(dose ** 2)", "{dose - 2}", "log(`my dose`)", "scale(dose)"])
+def test_a_formula_may_transform_its_columns(formula):
+    effects = pd.DataFrame({"yi": [0.1, 0.5, 0.9, 0.2], "vi": 0.04, "dose": [1.0, 2.0, 3.0, 5.0]})
+    assert len(mm.meta_regression(effects.assign(**{"my dose": effects["dose"]}), formula).beta) == 2

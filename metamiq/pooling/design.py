@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metamiq.errors import DataError
+from metamiq.pooling.formula_check import check_formula
 from metamiq.pooling.tables import LARGEST, SMALLEST, Array
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def design_matrix(formula: str, frame: pd.DataFrame) -> Design:
     DataError
         If a moderator is not a column, is missing in every row, does not vary, or repeats what others say
         (the columns must be linearly independent).
+    ValueError
+        If the formula cannot be read, or calls something else than the functions of formulas.
 
     Examples
     --------
@@ -123,6 +126,7 @@ def design_matrix(formula: str, frame: pd.DataFrame) -> Design:
         raise _unreadable(formula, error) from error
     if not isinstance(parsed, formulaic.SimpleFormula) or not len(parsed):
         raise ValueError(f"A moderator formula must have one part with at least one term, but {formula!r} has not.")
+    check_formula(parsed, formula)
     needed = _variables(parsed)
     _check_variables(needed, frame, formula)
     if "yi" in needed:
