@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from metamiq.pooling.tables import Array, Tables, dot
+from metamiq.pooling.traces import mended
 
 
 def _inverse(m: Array) -> Array:
@@ -35,12 +36,12 @@ def _inverse(m: Array) -> Array:
 class RegressionFit:
     """Weighted regression of each table on its design, and the quadratic forms of its residuals."""
 
-    __slots__ = ("X", "beta", "bread", "m", "nw", "nwr", "r", "t", "w", "wr")
+    __slots__ = ("X", "beta", "bread", "m", "n", "nw", "nwr", "r", "t", "w", "wr")
 
     def __init__(self, t: Tables, w: Array) -> None:
         assert t.X is not None
         self.t, self.w = t, w
-        self.X = t.X
+        self.X, self.n = t.X, t.n
         self.nw = w if t.n is None else t.n * w
         self.m = self.cross(self.nw)
         self.bread = _inverse(self.m)
@@ -92,17 +93,28 @@ class RegressionFit:
 
     def trP(self) -> Array:
         """The trace of P."""
-        return np.asarray(self.nw.sum(axis=1) - self._hat_trace(self.nw * self.w))
+        total = self.nw.sum(axis=1)
+        out = np.asarray(total - self._hat_trace(self.nw * self.w))
+        return mended(out, self._doubt(total), self, None)
 
     def trPP(self) -> Array:
         """The trace of PP."""
         nw2 = self.nw * self.w
+        total = nw2.sum(axis=1)
         c2 = self.bread @ self.cross(nw2)
-        return np.asarray(nw2.sum(axis=1) - 2.0 * self._hat_trace(nw2 * self.w) + np.einsum("bpq,bqp->b", c2, c2))
+        out = np.asarray(total - 2.0 * self._hat_trace(nw2 * self.w) + np.einsum("bpq,bqp->b", c2, c2))
+        return mended(out, self._doubt(total), self, None, None)
 
     def trPD(self, d: Array) -> Array:
         """The trace of P D for a diagonal D."""
-        return np.asarray(dot(self.nw, d) - self._hat_trace(self.nw * self.w * d))
+        total = dot(self.nw, d)
+        out = np.asarray(total - self._hat_trace(self.nw * self.w * d))
+        return mended(out, self._doubt(total), self, d)
+
+    def _doubt(self, total: Array) -> Array:
+        """`total`, times how much the inverse of X'WX magnifies an error: the variance inflation of a coefficient."""
+        m, bread = (np.diagonal(a, axis1=1, axis2=2) for a in (self.m, self.bread))
+        return np.asarray(total * (m * bread).max(axis=1))
 
     def _hat_trace(self, f: Array) -> Array:
         return np.asarray(np.einsum("bpq,bqp->b", self.bread, self.cross(f)))
@@ -111,8 +123,10 @@ class RegressionFit:
         """The trace of P D P D for a diagonal D."""
         nwd = self.nw * d
         wd = self.w * d
+        total = dot(nwd, wd)
         c2 = self.bread @ self.cross(nwd * self.w)
-        return np.asarray(dot(nwd, wd) - 2.0 * self._hat_trace(nwd * wd * self.w) + np.einsum("bpq,bqp->b", c2, c2))
+        out = np.asarray(total - 2.0 * self._hat_trace(nwd * wd * self.w) + np.einsum("bpq,bqp->b", c2, c2))
+        return mended(out, self._doubt(total), self, d, d)
 
     def sandwich(self, d: Array) -> Array:
         """(X'WX)^-1 X'W D W X (X'WX)^-1."""

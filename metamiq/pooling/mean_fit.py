@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from metamiq.pooling.tables import Array, Tables, dot
+from metamiq.pooling.traces import mended
 
 BLOCK = 8_192  # rows of a long table summed at once: 64 KB an array
-
-
-def _others(nw: Array, w: Array) -> Array:
-    """The weight of all other rows, for each row, without a subtraction of like numbers."""
-    before, after = np.zeros_like(nw), np.zeros_like(nw)
-    before[:, 1:] = np.cumsum(nw[:, :-1], axis=1)
-    after[:, :-1] = np.cumsum(nw[:, :0:-1], axis=1)[:, ::-1]
-    return np.asarray(before + after + np.maximum(nw - w, 0.0))  # a row that counts twice is its own other
 
 
 class MeanForms:
@@ -36,6 +31,8 @@ class MeanForms:
     m2: Array
     w: Array
     nw: Array
+    n: Array | None
+    X: ClassVar[None] = None  # a mean has no design
 
     @property
     def beta(self) -> Array:
@@ -61,18 +58,13 @@ class MeanForms:
 
     def trP(self) -> Array:
         """The trace of P."""
-        out = np.asarray(self.a - self.s2 / self.a)
-        # Where one row has nearly all the weight, the difference has lost its digits.
-        doubtful = np.flatnonzero(out < 1e-6 * self.a)
-        if len(doubtful):
-            nw, w = (x if x.shape[0] == 1 else x[doubtful] for x in (self.nw, self.w))
-            out[doubtful] = (nw * _others(nw, w)).sum(axis=1) / self.a[doubtful]
-        return out
+        return mended(np.asarray(self.a - self.s2 / self.a), self.a, self, None)
 
     def trPP(self) -> Array:
         """The trace of PP."""
         ratio = self.s2 / self.a
-        return np.asarray(self.s2 - 2.0 * self.s3 / self.a + ratio * ratio)
+        out = np.asarray(self.s2 - 2.0 * self.s3 / self.a + ratio * ratio)
+        return mended(out, self.s2, self, None, None)
 
     def sums(self) -> tuple[Array, Array]:
         """The sums of the weights and of their squares."""
@@ -80,14 +72,18 @@ class MeanForms:
 
     def trPD(self, d: Array) -> Array:
         """The trace of P D for a diagonal D."""
-        return np.asarray(dot(self.nw, d) - dot(self.nw * self.w, d) / self.a)
+        total = dot(self.nw, d)
+        out = np.asarray(total - dot(self.nw * self.w, d) / self.a)
+        return mended(out, total, self, d)
 
     def trPDPD(self, d: Array) -> Array:
         """The trace of P D P D for a diagonal D."""
         wd = self.w * d
         nwd = self.nw * d
+        total = dot(nwd, wd)
         ratio = dot(nwd, self.w) / self.a
-        return np.asarray(dot(nwd, wd) - 2.0 * dot(nwd * wd, self.w) / self.a + ratio * ratio)
+        out = np.asarray(total - 2.0 * dot(nwd * wd, self.w) / self.a + ratio * ratio)
+        return mended(out, total, self, d, d)
 
     def sandwich(self, d: Array) -> Array:
         """(X'WX)^-1 X'W D W X (X'WX)^-1, the covariance of the coefficients when the data have variance D."""
@@ -105,10 +101,10 @@ class MeanForms:
 class MeanFit(MeanForms):
     """Weighted mean of each table; what only some estimators need is computed when asked for."""
 
-    __slots__ = ("_nwr", "_r", "_s2", "_wr", "a", "mu", "nw", "t", "w")
+    __slots__ = ("_nwr", "_r", "_s2", "_wr", "a", "mu", "n", "nw", "t", "w")
 
     def __init__(self, t: Tables, w: Array) -> None:
-        self.t, self.w = t, w
+        self.t, self.w, self.n = t, w, t.n
         self.nw = w if t.n is None else t.n * w
         self.a = self.nw.sum(axis=1)
         self.mu = dot(self.nw, t.yi) / self.a
@@ -181,11 +177,11 @@ class LongMeanFit(MeanForms):
     Arrays of a million rows cost more in fresh memory than in arithmetic; a block's stay where they are.
     """
 
-    __slots__ = ("_tau2", "_vi", "a", "m2", "mu", "q1", "q2", "q3", "residual_ss", "s2", "s3")
+    __slots__ = ("_tau2", "_vi", "a", "m2", "mu", "n", "q1", "q2", "q3", "residual_ss", "s2", "s3")
 
     def __init__(self, t: Tables, tau2: float) -> None:
         y, v = t.yi[0], t.vi[0]
-        self._vi, self._tau2 = t.vi, tau2
+        self._vi, self._tau2, self.n = t.vi, tau2, None
         blocks = [slice(i, i + BLOCK) for i in range(0, len(y), BLOCK)]
         first = np.zeros(2)
         for block in blocks:
