@@ -43,6 +43,17 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+def from_studies(k: int, n_studies: int) -> str:
+    """How many effect sizes from how many studies.
+
+    Examples
+    --------
+    >>> from_studies(5, 3), from_studies(1, 1)
+    ('5 effect sizes from 3 studies', '1 effect size from 1 study')
+    """
+    return f"{count(k, 'effect size')} from {n_studies:,} {'study' if n_studies == 1 else 'studies'}"
+
+
 def one_line(fit: Any) -> str:
     """A fit in one line, for `repr`: its class, estimate and interval (or its coefficients), k and the choices.
 

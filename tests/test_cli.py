@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -142,3 +144,8 @@ def test_no_printed_line_ends_in_a_blank(command):
     shown = CliRunner().invoke(main, [command], catch_exceptions=False).stdout
     assert len(shown.splitlines()) > 10
     assert [line for line in shown.splitlines() if line != line.rstrip()] == []
+
+
+def test_the_package_is_a_command_too():
+    done = subprocess.run([sys.executable, "-m", "metamiq", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("metamiq, version ")

@@ -82,10 +82,14 @@ def explain_pooled(fit: PooledEffect) -> Derivation:
     else:
         sheet.step("V", "variance of the mean", "1/W")
     _standard_error(sheet, fit.test, fit.se, dof="k - 1", centred="(yi - mu)", own=own_weights, tau2=tau2)
-    _interval(sheet, "mu", fit.dof, fit.level)
-    sheet.matches("ci_low", fit.ci_low)
-    sheet.matches("ci_high", fit.ci_high)
-    names = ["tau2", "se", "ci_low", "ci_high"]
+    names = ["tau2", "se"]
+    with_interval = np.isfinite(fit.se)
+    if with_interval:
+        _interval(sheet, "mu", fit.dof, fit.level)
+        sheet.matches("ci_low", fit.ci_low)
+        sheet.matches("ci_high", fit.ci_high)
+        names += ["ci_low", "ci_high"]
+    interval = f"{fixed(fit.ci_low, 4)} to {fixed(fit.ci_high, 4)}" if with_interval else "undefined"
     if fit.method != "FE" and known and fit.pi_method in ("test", "HTS"):
         quantile = _quantile_name(fit.dof)
         if fit.pi_method == "HTS" and k > 2:
@@ -105,8 +109,7 @@ def explain_pooled(fit: PooledEffect) -> Derivation:
     sheet.notes += [f"τ² by {_NAMES[fit.method]}"] if fit.method in _NAMES else []
     return sheet.derivation(
         results,
-        f"mean {fixed(fit.estimate, 4)}, {100 * fit.level:g}% interval {fixed(fit.ci_low, 4)} to "
-        f"{fixed(fit.ci_high, 4)}, tau2 = {fixed(tau2, 4)}.",
+        f"mean {fixed(fit.estimate, 4)}, {100 * fit.level:g}% interval {interval}, tau2 = {fixed(tau2, 4)}.",
     )
 
 

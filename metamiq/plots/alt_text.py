@@ -61,5 +61,7 @@ def alt_text(fit: Fit, kind: str = "Forest plot", level: float | None = None) ->
 
 def _estimate(measure: str | None, estimate: float, low: float, high: float, level: float | None = None) -> str:
     scale = Scale(measure)
+    if np.isnan(low + high):
+        return f"{scale.text(estimate)} (interval undefined)"
     percent = "" if level is None else f"{100 * level:g}% CI "
     return f"{scale.text(estimate)} ({percent}{scale.text(low)} to {scale.text(high)})"

@@ -19,7 +19,7 @@ from metamiq.pooling.tau_priors import TauPrior
 from metamiq.pooling.tau_priors import tau_prior as prior_of
 from metamiq.pooling.univariate_fit import Source, frozen_copy
 from metamiq.pooling.wls import Array
-from metamiq.wording import one_line
+from metamiq.wording import from_studies, one_line
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -258,7 +258,7 @@ class BayesianEffect:
         ci, pi, tau = self.ci(), self.pi(), self.tau_ci()
         mean = "flat" if self.mu_prior is None else f"normal(mean {self.mu_prior[0]:g}, sd {self.mu_prior[1]:g})"
         lines = [
-            f"Bayesian random-effects model: k = {self.k} effect sizes from {self.n_studies} studies",
+            f"Bayesian random-effects model: k = {from_studies(self.k, self.n_studies)}",
             f"priors: mean {mean}; tau {self.tau_prior.label}",
             f"mean {self.estimate:.4f} (median {self.mu.median:.4f}), posterior SD {self.se:.4f}, "
             f"{percent} credible interval {ci.low:.4f} to {ci.high:.4f}, P(mean > 0) = {self.probability():.4f}",

@@ -19,7 +19,7 @@ from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.univariate_fit import Source, UnivariateFit, frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
-from metamiq.wording import one_line, p_text
+from metamiq.wording import from_studies, one_line, p_text
 
 RESULT_COLUMNS = ("estimate", "se", "statistic", "dof", "p_value", "ci_low", "ci_high", "pi_low", "pi_high")
 RATIO_MEASURES = ("OR", "RR", "PETO", "ROM", "IRR")  # pooled as logarithms
@@ -198,9 +198,11 @@ class PooledEffect(UnivariateFit):
         ci, pi, percent = self.ci(), self.pi(), f"{100 * self.level:g}%"
         letter = "z" if self.dof is None else f"t({self.dof:g})"
         lines = [
-            f"{model}, test {self.test}: k = {self.k} effect sizes from {self.n_studies} studies",
+            f"{model}, test {self.test}: k = {from_studies(self.k, self.n_studies)}",
             f"mean {self.estimate:.4f}, SE {self.se:.4f}, {percent} CI {ci.low:.4f} to {ci.high:.4f}, "
-            f"{letter} = {self.statistic:.3f}, {p_text(self.p_value, 4)}",
+            f"{letter} = {self.statistic:.3f}, {p_text(self.p_value, 4)}"
+            if np.isfinite(self.se)
+            else f"mean {self.estimate:.4f}",
         ]
         if np.isnan(self.tau2):
             lines.append("tau2 and a prediction interval need at least two effect sizes.")
@@ -209,7 +211,8 @@ class PooledEffect(UnivariateFit):
             lines.append(
                 f"tau2 = {self.tau2:.4f} (tau = {np.sqrt(self.tau2):.4f}), I2 = {self.I2:.1f}%, H2 = {self.H2:.2f}"
             )
-        lines.append(f"Q({self.Q_df}) = {self.Q:.3f}, {p_text(self.Q_p, 4)}")
+        if self.Q_df > 0:
+            lines.append(f"Q({self.Q_df}) = {self.Q:.3f}, {p_text(self.Q_p, 4)}")
         if self.measure in RATIO_MEASURES:
             lines.append(
                 f"(log scale; ratio {np.exp(self.estimate):.3f}, {np.exp(ci.low):.3f} to {np.exp(ci.high):.3f})"

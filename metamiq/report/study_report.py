@@ -38,7 +38,7 @@ from metamiq.report.writing import csv_text, json_text
 from metamiq.sensitivity.deletion import cumulative, leave_one_out
 from metamiq.sensitivity.small_study_overview import small_study_effects
 from metamiq.tails import critical_value
-from metamiq.wording import fixed, p_text
+from metamiq.wording import fixed, from_studies, p_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,7 +158,7 @@ def _answer(fit: PooledEffect, name: str) -> list[str]:
     pooled = f"{fixed(fit.estimate)} ({interval}; {p_text(fit.p_value)})"
     if np.isnan(fit.ci_low):
         pooled = fixed(fit.estimate)
-    first = f"The mean of {fit.k} effect sizes from {fit.n_studies} studies is {pooled}."
+    first = f"The mean of {from_studies(fit.k, fit.n_studies)} is {pooled}."
     if fit.measure in _RATIOS:
         low, middle, high = (fixed(float(np.exp(x))) for x in (fit.ci_low, fit.estimate, fit.ci_high))
         first += f" As {_RATIOS[fit.measure]}: {middle}{'' if np.isnan(fit.ci_low) else f' ({low} to {high})'}."

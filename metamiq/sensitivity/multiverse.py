@@ -149,6 +149,8 @@ def declared_choices(
     data: Dataset | pd.DataFrame, choices: Sequence[Choice] | Mapping[str, Mapping[str, Mapping[str, Any]]] | None
 ) -> tuple[Choice, ...]:
     """The choices as given, or those of the dataset's folder; checked."""
+    if not isinstance(data, (Dataset, pd.DataFrame)):
+        raise ValueError(f"multiverse takes a dataset or a table (DataFrame), not a {type(data).__name__}.")
     if choices is None:
         if isinstance(data, pd.DataFrame):
             raise ValueError("A table has no choices of its own. Give them: choice -> option -> settings.")
