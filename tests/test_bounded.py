@@ -576,6 +576,17 @@ def test_all_subsets_equal_single_fits_and_say_where_there_is_none():
     assert (~fits.ok).sum() == 2  # none, and the one-sided bound alone
 
 
+def test_a_row_that_does_not_count_adds_nothing_far_out():
+    # Far out the probability of a narrow interval is 0 and its logarithm infinite; the table without it has a value.
+    frame = table((0.0, INF, 7, 66), (-INF, 0.0, 14, 53), (0.0, INF, 73, 65), (0.1, 0.2, 40, 40))
+    fits = batch_bounded.random_effects_bounded(*arrays(frame), mask=[[1, 1, 1, 0], [1, 1, 1, 1]])
+    far = np.array([[-4e5, 1e36]])
+    with np.errstate(divide="ignore"):
+        assert np.isfinite(value(fits.rows.take(np.array([0])), far)).all()
+        assert np.isfinite(derivatives(fits.rows.take(np.array([0])), far).f).all()
+    assert fits.ci()[0][0] == -INF  # the rows say a direction only, so that nothing bounds the mean below
+
+
 def test_chunks_do_not_change_a_bit(monkeypatch):
     subsets = (np.arange(1, 2**5)[:, None] >> np.arange(5) & 1).astype(bool)
     whole = batch_bounded.random_effects_bounded(*arrays(MIXED), mask=subsets)

@@ -159,7 +159,14 @@ def value(rows: Rows, theta: Array) -> Array:
         m = mu if rows.x is None else mu[:, kp:]
         z = np.stack([rows.low - m, rows.high - m]) / np.sqrt(rows.base + 0.5 * m * m / rows.total + tau2)
         out[:, kp:] = _log_probability(z)
-    return np.asarray(out.sum(axis=1) if rows.n is None else (out * rows.n).sum(axis=1))
+    return np.asarray(out.sum(axis=1) if rows.n is None else _counted(out, rows.n).sum(axis=1))
+
+
+def _counted(terms: Array, n: Array) -> Array:
+    """Terms of rows, shape (..., B, k), as often as they count; one that does not adds nothing, infinite or not."""
+    with np.errstate(invalid="ignore"):
+        out = np.asarray(terms * n)
+    return np.where(n > 0, out, 0.0) if np.isnan(out).any() else out
 
 
 def derivatives(rows: Rows, theta: Array) -> Derivatives:
@@ -169,7 +176,7 @@ def derivatives(rows: Rows, theta: Array) -> Derivatives:
     """
     terms = row_terms(rows, theta)
     if rows.n is not None:
-        terms *= rows.n
+        terms = _counted(terms, rows.n)
     b, p = len(theta), rows.p
     g = np.empty((b, p + 1))
     h = np.empty((b, p + 1, p + 1))

@@ -309,7 +309,8 @@ def higher(one: Maximum, two: Maximum) -> Maximum:
     """The higher peak of each table; of two searches at the same height the one that settled."""
     margin = 1e-10 * (1.0 + np.abs(one.f))
     with np.errstate(invalid="ignore"):
-        return one.where((two.f > one.f + margin) | (two.ok & ~one.ok & (two.f >= one.f - margin)), two)
+        better = (two.f > one.f + margin) | (two.ok & ~one.ok & (two.f >= one.f - margin))
+        return one.where(better | (np.isnan(one.f) & ~np.isnan(two.f)), two)
 
 
 def require(found: Maximum, what: str) -> None:
