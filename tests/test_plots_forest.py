@@ -19,6 +19,7 @@ from metamiq.pooling.regression import meta_regression
 from metamiq.pooling.subgroups import subgroups
 
 CLOSED_FORM = {"rtol": 1e-10}
+ITERATIVE = {"rtol": 1e-6}  # the same rows in another order
 
 
 def synthetic(k=5, bounds=0, seed=1, measure=None):
@@ -252,8 +253,45 @@ def test_subgroups_have_their_own_diamonds():
     assert_allclose(means["yi"], sub.table["estimate"], **CLOSED_FORM)
     assert rows["label"].iloc[1:4].tolist() == ["study 0", "study 3", "study 6"]
     ax = plots.forest(sub, columns={"disorder": "Disorder"})
-    assert sum(p.get_gid() == "diamond" for p in ax.patches) == 3
+    assert sum(p.get_gid() == "diamond" for p in ax.patches) == 4  # the groups, and all of them
     assert_readable(ax.figure)
+
+
+@pytest.mark.parametrize("common_tau2", [False, True])
+@pytest.mark.parametrize("layout", ["default", "revman", "apa"])
+def test_below_subgroups_stands_one_mean_of_all_rows(layout, common_tau2):
+    # The column names no group for one row: it is in no group and not in the mean below them.
+    frame = synthetic(10).assign(disorder=[*"abcabcabc", None])
+    sub = subgroups(frame, "disorder", test="knha", common_tau2=common_tau2, pi_method="HTS")
+    whole = mm.random_effects(frame.iloc[:9], test="knha", pi_method="HTS")
+    rows = plots.forest_rows(sub)
+    mean, prediction = rows.iloc[-2], rows.iloc[-1]
+    assert_allclose(mean[["yi", "ci_low", "ci_high"]].tolist(), [whole.estimate, *whole.ci()], **ITERATIVE)
+    assert_allclose(prediction[["ci_low", "ci_high"]].tolist(), whole.pi(), **ITERATIVE)
+    assert mean["label"] == f"Mean of all groups (τ² = {whole.tau2:.3f}, I² = {whole.I2:.0f}%)"
+    shown = rows[rows["kind"] == "point"].set_index("label")["weight"]
+    assert_allclose(shown[frame["study"].iloc[:9].tolist()], whole.weights, **ITERATIVE)
+    shares = rows.loc[rows["kind"] == "subtotal", "weight_text"].tolist()
+    assert shares == [f"{100 * whole.weights[i::3].sum():.1f}%" for i in range(3)]
+    ax = plots.forest(sub, layout=layout)
+    assert_readable(ax.figure)
+    drawn = " ".join(t for t, _ in boxes(ax.figure))
+    own = f"a fit of its own to all 9 rows, which ignores groups: τ² = {whole.tau2:.3f} (REML, test knha)"
+    assert own in drawn
+    if layout != "revman":
+        letter = "F(2, 6)" if common_tau2 else "Q(2)"
+        assert "k = 9 in 3 groups; 1 left out, disorder unknown" in drawn
+        assert f"difference between groups: {letter} = {sub.Q_between:.2f}, p = {sub.Q_p:.3f}" in drawn
+    assert f"Mean of all groups {whole.estimate:.2f} (" in ax.get_label()
+
+
+def test_under_a_common_effect_the_mean_of_all_groups_is_the_same_model():
+    frame = synthetic(6).assign(disorder=list("aabbcc"))
+    sub = subgroups(frame, "disorder", method="FE")
+    rows = plots.forest_rows(sub)
+    assert rows["label"].iloc[-1] == "Fixed-effect mean of all groups"
+    assert_allclose(rows["yi"].iloc[-1], mm.fixed_effect(frame).estimate, **CLOSED_FORM)
+    assert "a fit of its own" not in " ".join(t for t, _ in boxes(plots.forest(sub).figure))
 
 
 def test_groups_of_points_and_bounds(evidence):
@@ -270,6 +308,9 @@ def test_groups_of_points_and_bounds(evidence):
         elif row["kind"] in ("point", "bound"):
             assert by_label[row["label"]] == inside
     assert any(f"disorder: χ²({effects['disorder'].nunique() - 1})" in t for t, _ in boxes(ax.figure))
+    mean = rows[rows["kind"] == "mean"].iloc[0]
+    assert mean["label"] == "Mean of all groups (1 point, 14 bounds)"
+    assert_allclose([mean["yi"], mean["ci_low"], mean["ci_high"]], [evidence.estimate, *evidence.ci()], **ITERATIVE)
     assert_readable(ax.figure)
 
 
@@ -346,7 +387,7 @@ def test_rows_sort_within_their_group():
     frame = synthetic(9).assign(group=list("abcabcabc"), year=[2009, 2001, 2005, 2003, 2002, 2004, 2001, 2008, 2000])
     rows = plots.forest_rows(subgroups(frame, "group"), sort_by="year")
     assert rows["label"][rows["kind"] == "point"].tolist() == [f"study {i}" for i in (6, 3, 0, 1, 4, 7, 8, 5, 2)]
-    assert rows["kind"].tolist() == ["heading", *["point"] * 3, "subtotal"] * 3
+    assert rows["kind"].tolist() == ["heading", *["point"] * 3, "subtotal"] * 3 + ["mean", "prediction"]
     ax = plots.forest(subgroups(frame, "group"), sort_by="year", columns=["year"])
     words = [t for t, _ in boxes(ax.figure)]
     assert [w for w in words if w.startswith("20")] == [

@@ -134,7 +134,13 @@ def pool(
     parted = None
     if subgroups:
         parted = pool_subgroups(
-            effects, subgroups, method=use.method, test=use.test, level=use.level, common_tau2=common_tau2
+            effects,
+            subgroups,
+            method=use.method,
+            test=use.test,
+            level=use.level,
+            common_tau2=common_tau2,
+            pi_method=use.pi_method,
         )
     planned = None
     if plan is not None:

@@ -8,6 +8,7 @@ from metamiq.plots.forest_rows import COMMON, Fit, count_text
 from metamiq.plots.models import is_multilevel, is_posterior
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import number, p_text, plural
+from metamiq.plots.totals import total_of
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.subgroups import Subgroups
@@ -28,7 +29,12 @@ def alt_text(fit: Fit, kind: str = "Forest plot", level: float | None = None) ->
             for (name, r), f in zip(fit.table.iterrows(), fit.fits.values(), strict=True)
         )
         count = sum(f.k for f in fit.fits.values())
-        return f"{kind} of {plural(count, 'effect')} by {fit.by}. Means: {means}. Difference: {p_text(fit.Q_p)}."
+        text = f"{kind} of {plural(count, 'effect')} by {fit.by}. Means: {means}. Difference: {p_text(fit.Q_p)}."
+        total = total_of(fit)
+        if total is None or kind != "Forest plot":
+            return text
+        ci = total.ci(level)
+        return f"{text} Mean of all groups {_estimate(total.measure, total.estimate, ci.low, ci.high)}."
     scale = Scale(fit.measure)
     points = fit.k_points if isinstance(fit, BoundedFit) else fit.k
     if points < fit.k:

@@ -9,6 +9,7 @@ import numpy as np
 from metamiq.plots.forest_rows import COMMON, Fit, count_text, level_of
 from metamiq.plots.models import is_multilevel, is_posterior
 from metamiq.plots.style import number, p_text, plural
+from metamiq.plots.totals import total_of
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
@@ -24,8 +25,12 @@ def footer_lines(fit: Fit, level: float | None = None) -> list[str]:
     level = level_of(fit, level)
     if isinstance(fit, Subgroups):
         shared = f"; one τ² = {number(fit.tau2, 3)} for all groups" if fit.common_tau2 else ""
-        difference = f"difference between groups: Q({fit.Q_df:g}) = {number(fit.Q_between)}, {p_text(fit.Q_p)}"
-        return [f"k = {sum(f.k for f in fit.fits.values())} in {plural(len(fit.fits), 'group')}{shared}; {difference}"]
+        statistic = f"Q({fit.Q_df:g})" if np.isinf(fit.Q_df_error) else f"F({fit.Q_df:g}, {fit.Q_df_error:g})"
+        difference = f"difference between groups: {statistic} = {number(fit.Q_between)}, {p_text(fit.Q_p)}"
+        alone = f" (without {plural(len(fit.single), 'group')} of one row)" if fit.single else ""
+        k = f"k = {sum(f.k for f in fit.fits.values())} in {plural(len(fit.fits), 'group')}"
+        unknown = f"; {len(fit.omitted)} left out, {fit.by} unknown" if fit.omitted else ""
+        return [f"{k}{unknown}{shared}; {difference}{alone}"]
     if is_multilevel(fit):
         return _multilevel_lines(fit)
     if is_posterior(fit):
@@ -53,6 +58,16 @@ def footer_lines(fit: Fit, level: float | None = None) -> list[str]:
     if "n_source" in effects and (effects["n_source"] == "assumed").any():
         lines.append("≈ arm size assumed: the source gives only a total.")
     return lines
+
+
+def total_lines(fit: Fit) -> list[str]:
+    """That the mean below subgroups is another model than theirs; under a common effect it is the same one."""
+    total = total_of(fit)
+    if total is None or total.method in COMMON:
+        return []
+    how = total.method if isinstance(total, BoundedFit) else f"{total.method}, test {total.test}"
+    own = f"a fit of its own to all {total.k} rows, which ignores groups: τ² = {number(total.tau2, 3)} ({how})"
+    return [f"Mean of all groups: {own}. The weights are of that fit."]
 
 
 def _multilevel_lines(fit: MultilevelFit) -> list[str]:

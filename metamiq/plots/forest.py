@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from metamiq.datasets.risk_of_bias_join import join_risk_of_bias
 from metamiq.plots.alt_text import alt_text
 from metamiq.plots.effect_table import drawn_from_fit
-from metamiq.plots.footer import footer_lines
+from metamiq.plots.footer import footer_lines, total_lines
 from metamiq.plots.forest_columns import (
     LAYOUTS,
     risk_of_bias_line,
@@ -46,6 +46,8 @@ def forest(
     """Every row with its interval or bound, the mean as a diamond, and the prediction interval.
 
     Points are squares (area by weight) with intervals; bounds are hatched bars with an arrow where they have no limit.
+    Subgroups have a mean each, and below them the mean of all rows: a fit of its own that ignores the groups, and whose
+    weights are shown.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ def forest(
     layout : {"default", "revman", "apa"}
         "revman" is that of Cochrane reviews: all numbers left of the plot, events and totals in columns of their own,
         subtotals and totals, and below them heterogeneity, the test for overall effect and the test for subgroup
-        differences; subgroups get a total, which weighs all rows. "apa" has no colour and no weights, and a note.
+        differences. "apa" has no colour and no weights, and a note.
     arms : bool, optional
         Whether to show the means and SDs of both arms (`m1i sd1i m2i sd2i`), where the effects table has them; by
         default in the layout "revman" only.
@@ -143,7 +145,7 @@ def forest(
 
 
 def _footer(fit: Fit, level: float | None, layout: str) -> list[str]:
-    lines = footer_lines(fit, level)
+    lines = [*footer_lines(fit, level), *total_lines(fit)]
     if layout == "revman" and isinstance(fit, PooledEffect | Subgroups):
         return lines[1:]  # the first one stands below the total already
     if layout == "apa" and lines:

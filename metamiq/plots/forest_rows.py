@@ -14,6 +14,7 @@ from metamiq.errors import DataError
 from metamiq.plots.models import is_multilevel, is_posterior, mean_name
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import number, plural
+from metamiq.plots.totals import has_bounded_groups, total_of, weighed_by_total
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.records import PooledEffect
@@ -234,7 +235,7 @@ def forest_rows(
 def _own_rows(fit: Fit, level: float) -> pd.DataFrame:
     if isinstance(fit, Subgroups):
         return _grouped_rows(fit, level)
-    if isinstance(fit, BoundedFit) and fit.design is not None and fit.design.formula in fit.design.reference_levels:
+    if has_bounded_groups(fit):
         return _bounded_group_rows(fit, level)
     effects, labels = fit.effects, row_labels(fit)
     # The rows of a regression share no mean, so no row has a share in it.
@@ -245,17 +246,35 @@ def _own_rows(fit: Fit, level: float) -> pd.DataFrame:
     ):
         return effect_rows(effects, labels, np.full(len(effects), np.nan), level)
     rows = effect_rows(effects, labels, fit.weights, level)
-    ci = fit.ci(level)
     # The prior of a posterior's mean may have a share, too.
-    total = f"{100 * float(np.nansum(fit.weights)):.1f}%"
-    end = [mean_row(fit.measure, model_name(fit, level), fit.estimate, ci.low, ci.high, weight_text=total)]
+    share = f"{100 * float(np.nansum(fit.weights)):.1f}%"
+    return _stack(rows, _mean_rows(fit, model_name(fit, level), level, share))
+
+
+def _mean_rows(
+    fit: PooledEffect | BoundedFit | MultilevelFit | BayesianEffect, label: str, level: float, share: str
+) -> list[dict[str, Any]]:
+    """The mean and, where there is one, the prediction interval."""
+    ci = fit.ci(level)
+    out = [mean_row(fit.measure, label, fit.estimate, ci.low, ci.high, weight_text=share)]
     if fit.method not in COMMON:
         pi = fit.pi(level)
         if np.isfinite(pi.low) and np.isfinite(pi.high):
-            end.append(
-                mean_row(fit.measure, f"{100 * level:g}% prediction interval", np.nan, pi.low, pi.high, "prediction")
-            )
-    return _stack(rows, end)
+            name = f"{100 * level:g}% prediction interval"
+            out.append(mean_row(fit.measure, name, np.nan, pi.low, pi.high, "prediction"))
+    return out
+
+
+def _with_total(rows: pd.DataFrame, total: PooledEffect | BoundedFit | None, level: float) -> pd.DataFrame:
+    """The groups, with their weights in the mean of all rows and that mean below; as they are where there is none."""
+    if total is None:
+        return rows
+    label = f"{COMMON.get(total.method, 'Mean')} of all groups"
+    if isinstance(total, BoundedFit):
+        label += f" ({count_text(total.k_points, total.k_bounds)})"
+    elif total.method not in COMMON:
+        label += f" (τ² = {number(total.tau2, 3)}, I² = {total.I2:.0f}%)"
+    return _stack(weighed_by_total(rows, total), _mean_rows(total, label, level, "100.0%"))
 
 
 def _sorted(rows: pd.DataFrame, effects: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -311,7 +330,7 @@ def _grouped_rows(fit: Subgroups, level: float) -> pd.DataFrame:
             estimate, low, high = (float(x) for x in shared[0])
             mean = f"Mean of {name}"
         parts += [[heading_row(name)], inside, [mean_row(group.measure, mean, estimate, low, high, "subtotal")]]
-    return _stack(*parts)
+    return _with_total(_stack(*parts), total_of(fit), level)
 
 
 def _bounded_group_rows(fit: BoundedFit, level: float) -> pd.DataFrame:
@@ -327,4 +346,4 @@ def _bounded_group_rows(fit: BoundedFit, level: float) -> pd.DataFrame:
             rows.loc[groups == group],
             [mean_row(fit.measure, label, estimate, low, high, "subtotal")],
         ]
-    return _stack(*parts)
+    return _with_total(_stack(*parts), total_of(fit), level)

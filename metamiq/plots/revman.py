@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamiq.errors import ConvergenceError, DataError
-from metamiq.plots.forest_rows import COMMON, Fit, effects_of, heading_row, mean_row, numbers
+from metamiq.plots.forest_rows import COMMON, Fit, effects_of, heading_row, numbers
 from metamiq.plots.models import is_posterior
 from metamiq.plots.scale import Scale
 from metamiq.plots.style import number
+from metamiq.plots.totals import has_bounded_groups, total_of
 from metamiq.pooling.bounded_fit import BoundedFit
-from metamiq.pooling.models import random_effects
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.subgroups import Subgroups
@@ -29,15 +28,11 @@ def revman_rows(rows: pd.DataFrame, fit: Fit, level: float) -> pd.DataFrame:
     """The rows of a forest plot with RevMan's totals and lines of text.
 
     Adds the columns `total1_text total2_text events1_text events2_text`; names subtotals and the total; and puts below
-    each the events of both arms (kind "counts"), heterogeneity and the test for overall effect (kind "note"). Subgroups
-    get a total of their own, which weighs all rows, and the test for subgroup differences.
+    each the events of both arms (kind "counts"), heterogeneity and the test for overall effect (kind "note"), and
+    the test for subgroup differences last.
     """
     effects = effects_of(fit)
-    whole = fit
-    if isinstance(fit, Subgroups):
-        total = _total(fit, effects)
-        if total is not None:
-            rows, whole = _with_total(rows, total, level), total
+    whole = total_of(fit) or fit
     rows = _with_counts(rows, effects)
     out: list[dict[str, Any]] = []
     block: list[int] = []
@@ -71,43 +66,6 @@ def revman_rows(rows: pd.DataFrame, fit: Fit, level: float) -> pd.DataFrame:
 
 def _texts(rows: pd.DataFrame) -> list[str]:
     return [str(c) for c in rows.columns if str(c).endswith("_text") or str(c).startswith("user_")]
-
-
-def _total(fit: Subgroups, effects: pd.DataFrame) -> PooledEffect | None:
-    """One mean of all subgroups, by their own estimator and test; None where it cannot be had."""
-    first = next(iter(fit.fits.values()))
-    effects = effects.copy()
-    effects.attrs.update(first.effects.attrs)
-    try:
-        return random_effects(effects, method=first.method, test=first.test, level=first.level)
-    except (DataError, ConvergenceError):
-        return None
-
-
-def _with_total(rows: pd.DataFrame, total: PooledEffect, level: float) -> pd.DataFrame:
-    """Weights of all rows in the total, those of a subgroup at its subtotal, and the total itself below."""
-    rows = rows.copy()
-    at = rows["position"].to_numpy(dtype=int)
-    share = np.where(at >= 0, total.weights[at], np.nan)
-    rows["weight"] = share
-    rows["weight_text"] = ["" if np.isnan(w) else f"{100 * w:.1f}%" for w in share]
-    part = 0.0
-    for i in rows.index:
-        if rows.loc[i, "kind"] == "heading":
-            part = 0.0
-        elif at[i] >= 0:
-            part += float(share[i])
-        elif rows.loc[i, "kind"] == "subtotal":
-            rows.loc[i, "weight_text"] = f"{100 * part:.1f}%"
-    ci, pi = total.ci(level), total.pi(level)
-    end = [mean_row(total.measure, "Total", total.estimate, ci.low, ci.high, weight_text="100.0%")]
-    if total.method not in COMMON and np.isfinite(pi.low + pi.high):
-        name = f"{100 * level:g}% prediction interval"
-        end.append(mean_row(total.measure, name, np.nan, pi.low, pi.high, "prediction"))
-    # Means of other models stay last.
-    others = rows[(rows["kind"] == "mean")]
-    own = rows.drop(index=others.index)
-    return pd.concat([own, pd.DataFrame(end, columns=list(own.columns)), others], ignore_index=True)
 
 
 def _with_counts(rows: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
@@ -205,7 +163,7 @@ def _differences(fit: Fit) -> list[str]:
         I2 = max(0.0, 100 * (fit.Q_between - fit.Q_df) / fit.Q_between) if fit.Q_between > 0 else 0.0
         P = float(chi2_sf(fit.Q_between, fit.Q_df))
         return [f"{head} Chi² = {number(fit.Q_between)}, df = {fit.Q_df:g} ({p(P)}), I² = {I2:.0f}%"]
-    if isinstance(fit, BoundedFit) and fit.design is not None and fit.design.formula in fit.design.reference_levels:
+    if has_bounded_groups(fit):
         test = fit.term_tests.iloc[0]
         return [f"{head} Chi² = {number(test['statistic'])}, df = {test['dof']:.0f} ({p(float(test['p_value']))})"]
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,12 @@ class Subgroups:
     def __repr__(self) -> str:
         return f"Subgroups(by {self.by}: {', '.join(map(str, self.table.index))})"
 
+    @property
+    def Q_df_error(self) -> float:
+        """Second degrees of freedom where `Q_between` is an F (a common tau2 and no normal test); else infinite."""
+        reg = self.regression
+        return np.inf if reg is None or reg.dof is None else float(reg.dof)
+
     def to_frame(self) -> pd.DataFrame:
         """The table of subgroups."""
         return self.table.copy()
@@ -44,10 +51,11 @@ class Subgroups:
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""
         kind = f"common tau2 = {self.tau2:.4f}" if self.common_tau2 else "tau2 of its own in each subgroup"
+        statistic = f"Q({self.Q_df:g})" if np.isinf(self.Q_df_error) else f"F({self.Q_df:g}, {self.Q_df_error:g})"
         lines = [
             f"Subgroups by {self.by}, {kind}",
             self.table.to_string(float_format=lambda x: f"{x:.4f}"),
-            f"between subgroups: Q({self.Q_df:g}) = {self.Q_between:.3f}, {p_text(self.Q_p, 4)}",
+            f"between subgroups: {statistic} = {self.Q_between:.3f}, {p_text(self.Q_p, 4)}",
         ]
         if self.single:
             lines.append(
@@ -66,6 +74,7 @@ def subgroups(
     test: str = "z",
     level: float = 0.95,
     common_tau2: bool = False,
+    pi_method: str = "test",
 ) -> Subgroups:
     r"""Mean effect in each subgroup, and Q between them.
 
@@ -79,7 +88,7 @@ def subgroups(
         `yi`, `vi` and the column `by`.
     by : str
         Column that names the subgroup.
-    method, test, level : str, str, float
+    method, test, level, pi_method : str, str, float, str
         As in `random_effects`.
     common_tau2 : bool
         One tau2 for all subgroups, the better choice when they are small.
@@ -125,7 +134,12 @@ def subgroups(
         reg = meta_regression(used.assign(subgroup=names), "subgroup", method=method, test=test, level=level)
         fits = {
             g: random_effects(
-                used.loc[(names == g).to_numpy()], method=method, test=_plain(test), level=level, tau2=reg.tau2
+                used.loc[(names == g).to_numpy()],
+                method=method,
+                test=_plain(test),
+                level=level,
+                tau2=reg.tau2,
+                pi_method=pi_method,
             )
             for g in groups
         }
@@ -144,7 +158,8 @@ def subgroups(
             single=(),
             omitted=omitted,
         )
-    fits = {g: random_effects(used.loc[(names == g).to_numpy()], method=method, test=test, level=level) for g in groups}
+    own: dict[str, Any] = {"method": method, "test": test, "level": level, "pi_method": pi_method}
+    fits = {g: random_effects(used.loc[(names == g).to_numpy()], **own) for g in groups}
     single = tuple(g for g in groups if fits[g].k == 1)
     estimate = np.array([fits[g].estimate for g in groups if fits[g].k > 1])
     se = np.array([fits[g].se for g in groups if fits[g].k > 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -55,7 +56,7 @@ def planned_differences(fit: PooledEffect, protocol: Protocol | None) -> list[Di
     own: dict[str, Any] = {"method": fit.method, "test": fit.test, "level": fit.level}
     further = protocol.analyses
     asked: list[tuple[str, str, Callable[..., Any]]] = [
-        *(("subgroup", x, subgroups) for x in further.subgroups),
+        *(("subgroup", x, partial(subgroups, pi_method=fit.pi_method)) for x in further.subgroups),
         *(("moderator", x, meta_regression) for x in further.moderators),
     ]
     out = []
