@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
+
+# A hyphen before a number that stands by itself; not one in a name, a date, a range or a web address.
+_NEGATIVE = re.compile(r"(?<![^\s(\[<>≤≥±,;:'\"])-(?=\.?\d|inf\b|∞)")
 
 
 def fixed(value: float, digits: int = 2) -> str:
@@ -52,6 +56,19 @@ def from_studies(k: int, n_studies: int) -> str:
     ('5 effect sizes from 3 studies', '1 effect size from 1 study')
     """
     return f"{count(k, 'effect size')} from {n_studies:,} {'study' if n_studies == 1 else 'studies'}"
+
+
+def true_minus(text: str) -> str:
+    """Text for a page or a picture: the hyphen of a negative number becomes a minus sign.
+
+    Terminal, CSV and JSON keep the hyphen, which other programs read.
+
+    Examples
+    --------
+    >>> true_minus("g = -0.71 (-1.11 to -0.32), 2010-2015, NCT-123, x -y")
+    'g = −0.71 (−1.11 to −0.32), 2010-2015, NCT-123, x -y'
+    """
+    return _NEGATIVE.sub("\N{MINUS SIGN}", text)
 
 
 def one_line(fit: Any) -> str:

@@ -285,6 +285,13 @@ def test_below_subgroups_stands_one_mean_of_all_rows(layout, common_tau2):
     assert f"Mean of all groups {whole.estimate:.2f} (" in ax.get_label()
 
 
+def test_negative_numbers_of_columns_have_the_sign_of_the_axis():
+    frame = synthetic(3).assign(change=[-1.5, 2.0, np.nan])
+    drawn = [t for t, _ in boxes(plots.forest(mm.random_effects(frame), columns=["change"]).figure)]
+    assert "−1.5" in drawn
+    assert not [t for t in drawn if t.startswith("-")]
+
+
 def test_under_a_common_effect_the_mean_of_all_groups_is_the_same_model():
     frame = synthetic(6).assign(disorder=list("aabbcc"))
     sub = subgroups(frame, "disorder", method="FE")

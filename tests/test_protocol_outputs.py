@@ -150,7 +150,9 @@ def test_a_study_report_labels_every_analysis(run, written, tmp_path):
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert "<script>alert(1)" not in page
     assert "&lt;script&gt;alert(1)" in page
+    assert "<h1>&lt;script&gt;alert(1)&lt;/script&gt;</h1>" in page  # the title of the protocol, not of its table
     text = run("report", "t.csv", "--out", "-", "--format", "md").stdout
+    assert "\nTable: t. Measure: MD." in text
     assert "This analysis was planned, changed by amendment of 2025-02-28." in text
     assert "Adding trials in the order of publication: not planned." in text
     assert "## Planned and not planned" in text
@@ -161,6 +163,7 @@ def test_a_study_report_labels_every_analysis(run, written, tmp_path):
     assert set(labels.values()) == {"not planned"}
     assert {row["planned"] for row in data["tables"]["cumulative"]} == {"not planned"}
     plain = run("report", "t.csv", "--measure", "MD", "--out", "-", "--format", "md", "--protocol", "none").stdout
+    assert plain.startswith("# t: a random-effects meta-analysis")
     assert plain.count(NO_PROTOCOL) == 1
     assert plain.count("planned") == 1
 

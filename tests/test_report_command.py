@@ -1,6 +1,7 @@
 """`metamiq report`: a page, Markdown or JSON of a dataset or of any study table."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -32,6 +33,25 @@ def test_a_table_gives_one_page(run, table, tmp_path):
     assert f"The mean of 3 effect sizes from 3 studies is {fit.estimate:.2f}" in page
     assert "The interval lies above 0: larger in treated." in page
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made_up.csv", "report.html"]
+
+
+def test_a_negative_number_has_one_sign_for_readers_and_another_for_programs(run, tmp_path):
+    # Synthetic; dates, ranges and identifiers keep their hyphens.
+    rows = "r-1,-0.9,0.02,-3\nNCT-22,-0.8,0.03,4\n2010-2015,-0.7,0.04,-5\n"
+    (tmp_path / "below.csv").write_text("study,yi,vi,dose\n" + rows, encoding="utf-8")
+    for kind in ("html", "md", "json"):
+        assert run("below.csv", "--out", f"below.{kind}").exit_code == 0
+    page, text, data = ((tmp_path / f"below.{kind}").read_text(encoding="utf-8") for kind in ("html", "md", "json"))
+    mean = f"{mm.random_effects(yi=[-0.9, -0.8, -0.7], vi=[0.02, 0.03, 0.04]).estimate:.2f}"
+    assert f"is {mean}" in data
+    assert f"is −{mean[1:]}" in page
+    assert f"is −{mean[1:]}" in text
+    assert "NCT-22" in page
+    assert "2010-2015" in page
+    shown = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.S)
+    assert re.findall(r"(?<![\w.)])-\.?\d\S*", shown) == []
+    assert "−0.90 (variance 0.02)" in page  # in the panel, whose data the page's script shows
+    assert re.findall(r"(?<![\w.)])-\.?\d\S*", text) == []
 
 
 def test_the_ending_of_the_file_says_the_format(run, table, tmp_path):

@@ -17,6 +17,7 @@ from metamiq.plots.style import clean, number, wrap
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.subgroups import Subgroups
+from metamiq.wording import true_minus
 
 LAYOUTS = ("apa", "default", "revman")
 ARM_FIELDS = ("m1i", "sd1i", "m2i", "sd2i")
@@ -148,4 +149,4 @@ def _weighing(fit: Fit) -> str:
 def _cell(value: object) -> str:
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return true_minus(f"{value:g}" if isinstance(value, float) else str(value))

@@ -18,19 +18,20 @@ from metamiq.report.document import (
     Text,
     Verdicts,
 )
+from metamiq.wording import true_minus
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
 def escaped(text: str) -> str:
-    r"""Text whose characters mean nothing to Markdown or HTML.
+    r"""Text whose characters mean nothing to Markdown or HTML, with true minus signs as in the page.
 
     Examples
     --------
     >>> print(escaped("<b> p_value"))
     \<b\> p\_value
     """
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", true_minus(" ".join(text.split())))
 
 
 def markdown(document: Document, files: Mapping[str, str] | None = None) -> str:
@@ -84,7 +85,7 @@ def _block(block: Block, files: Mapping[str, str]) -> str:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())
+    return "\n".join(f"    {line}".rstrip() for line in true_minus(text).splitlines())
 
 
 def _table(table: Table) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from metamiq.report.document import Document
+from metamiq.wording import true_minus
 
 
 def inline_svg(svg: str, name: str) -> str:
@@ -52,6 +53,7 @@ def page(document: Document) -> str:
         lstrip_blocks=True,
     )
     environment.filters["drawing"] = lambda figure: Markup(inline_svg(figure.svg, figure.name))
+    environment.filters["signs"] = true_minus
     environment.filters["json"] = lambda value: Markup(json_for_page(value))
     environment.filters["data_link"] = data_link
     script = files["report.js"]

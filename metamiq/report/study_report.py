@@ -78,7 +78,7 @@ def document(
     review : Review, optional
         Flow of studies, risk of bias, certainty of the evidence; see `review.find_review`.
     """
-    measure = fit.measure
+    measure, title = fit.measure, _title(fit, name, protocol)
     found = small_study_effects(fit)
     unlabelled = _tables(fit)
     panel = what_if.study_table(fit, groups, "g" if measure == "SMD" else "mean")
@@ -92,10 +92,10 @@ def document(
     figures = _figures(fit, groups, review.beside(fit.effects))
     explained = derivations.study_table(fit, measure)
     known = {item.key for item in explained}
-    answer, pooled_so = _answer(fit, name), methods_paragraph(fit)
+    answer, pooled_so = _answer(fit, "" if protocol is None else f"Table: {name}. "), methods_paragraph(fit)
     paragraphs = [pooled_so, *differences.paragraphs(further, pooled_so)]
     data = {
-        "title": _title(name),
+        "title": title,
         "answer": answer,
         "pooled": {str(k): json_value(v) for k, v in fit.to_frame().iloc[0].to_dict().items()}
         | {c: json_value(getattr(fit, c)) for c in ("k", "n_studies", "tau2", "I2", "method", "test", "level")}
@@ -145,14 +145,16 @@ def document(
         ),
     ]
     said, marked = with_sentence(answer, planned), mark(sections, planned)
-    return Document(_title(name), tuple(said), (("pooled", "the mean"),), tuple(marked), data)
+    return Document(title, tuple(said), (("pooled", "the mean"),), tuple(marked), data)
 
 
-def _title(name: str) -> str:
-    return f"{name}: a random-effects meta-analysis"
+def _title(fit: PooledEffect, name: str, protocol: Protocol | None) -> str:
+    if protocol is not None:
+        return protocol.title
+    return f"{name}: a {'fixed-effect' if fit.method == 'FE' else 'random-effects'} meta-analysis"
 
 
-def _answer(fit: PooledEffect, name: str) -> list[str]:
+def _answer(fit: PooledEffect, table: str) -> list[str]:
     percent = f"{100 * fit.level:g}%"
     interval = f"{percent} interval {fixed(fit.ci_low)} to {fixed(fit.ci_high)}"
     pooled = f"{fixed(fit.estimate)} ({interval}; {p_text(fit.p_value)})"
@@ -173,7 +175,7 @@ def _answer(fit: PooledEffect, name: str) -> list[str]:
         first,
         *filter(None, [fit.caution]),
         second,
-        f"Measure: {fit.measure or 'as in yi'}. Estimator {fit.method}, test {fit.test}.",
+        f"{table}Measure: {fit.measure or 'as in yi'}. Estimator {fit.method}, test {fit.test}.",
     ]
 
 

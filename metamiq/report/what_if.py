@@ -30,7 +30,7 @@ from metamiq.report.all_subsets import (
     point_subsets,
     subsets_within_reach,
 )
-from metamiq.wording import count, fixed
+from metamiq.wording import count, fixed, true_minus
 
 UNIT = 1e-4
 NONE, BELOW, ABOVE = -32768, -32767, 32767  # no number; below and above what 16 bits hold, or infinite
@@ -203,7 +203,7 @@ def study_table(fit: PooledEffect, groups: tuple[str, str], symbol: str = "mean"
     members, left_out = subsets_within_reach(fit.k)
     labels = fit.source.labels()
     rows = [
-        {"key": str(i), "label": str(label), "group": "", "is": {"primary": f"{fixed(y)} (variance {v:.3g})"}}
+        {"key": str(i), "label": str(label), "group": "", "is": {"primary": true_minus(f"{fixed(y)} (variance {v:.3g})")}}
         for i, (label, y, v) in enumerate(zip(labels, fit.source.yi, fit.source.vi, strict=True))
     ]
     everything = (1 << fit.k) - 1
@@ -308,7 +308,7 @@ def _presets(effects: pd.DataFrame, left_out: int) -> list[tuple[str, int]]:
 
 
 def _what(row: dict[Any, Any]) -> str:
-    return _plain(row).replace("-", "\N{MINUS SIGN}")
+    return true_minus(_plain(row))
 
 
 def _plain(row: dict[Any, Any]) -> str:
