@@ -139,7 +139,17 @@ def test_undefined_values_are_nan():
         assert np.isnan(effect.vi)
     assert np.isnan(tetrachoric(0, 10, 4, 10).yi)
     assert np.isnan(phi_coefficient(0, 10, 0, 10).yi)
+    # At -1 and 1 there is no variance, and none is left by rounding to weigh more than all other rows together.
+    assert_allclose(phi_coefficient([5, 3, 0], [5, 3, 4], [0, 0, 9], [6, 9, 9]), [[1, 1, -1], [0, 0, 0]], rtol=0)
     assert np.isnan(peto_log_odds_ratio(0, 10, 0, 10, to="none").yi)
+
+
+@pytest.mark.parametrize(("measure", "power"), [(yule_q, 1), (yule_y, 0.5)])
+def test_yule_keeps_the_digits_of_its_variance_next_to_one(measure, power):
+    """1 - Q^2 is 4 w / (1 + w)^2 with w = (1/OR)^power."""
+    w = (3.0 * 2.0 / (1e7 * 1e7)) ** power
+    vi = (4 * w / (1 + w) ** 2) ** 2 * (2e-7 + 1 / 2 + 1 / 3) / (4 if measure is yule_q else 16)
+    assert_allclose(measure(1e7, 1e7 + 2, 3, 1e7 + 3).vi, vi, rtol=1e-12)
 
 
 def test_cells_and_totals_may_be_given_either_way():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import special
 
 from metamiq.effects.continuous import hedges_g
 from metamiq.effects.correlation import biserial, correlation, fisher_z, point_biserial, unbiased_correlation
@@ -70,6 +71,20 @@ def test_the_ends_of_the_range():
         fisher_z([0.5, 1.0], 10)
     with pytest.raises(DataError, match=r"ri must be between -1 and 1, but row 1 has 1\.2; ni must be at least 4"):
         unbiased_correlation([1.2, 0.5], [10, 3])
+
+
+@pytest.mark.parametrize("r", [0.1, -1e-3, 1e-9, -1e-15])
+def test_unbiased_correlation_of_four_people_near_zero(r):
+    """For n = 4 both hypergeometric functions have another name: 2 K / pi, and -log(r^2) / (1 - r^2)."""
+    G = r * 2 / math.pi * special.ellipkm1(r**2)
+    # The integrand has a peak of width r at one end.
+    assert_allclose(unbiased_correlation(r, 4).yi, G, rtol=1e-6)
+    assert_allclose(unbiased_correlation(r, 4, vtype="UB").vi, G**2 - 1 - math.log(abs(r)), rtol=1e-6)
+
+
+def test_unbiased_correlation_where_the_variance_is_none_or_infinite():
+    assert_array_equal(unbiased_correlation([-1, 1, 1], [4, 5, 1000]), [[-1, 1, 1], [0, 0, 0]])
+    assert_array_equal(unbiased_correlation([-1, 1, 0], [4, 9, 4], vtype="UB"), [[-1, 1, 0], [0, 0, np.nan]])
 
 
 def test_biserial_and_point_biserial_of_20_pairs():

@@ -52,7 +52,7 @@ def unbiased_correlation(ri: ArrayLike, ni: ArrayLike, *, vtype: str = "LS") -> 
 
     G = r F(1/2, 1/2; (n - 2)/2; 1 - r^2), F the Gauss hypergeometric function. Variance: (1 - G^2)^2 / (n -
     1) (``LS``), or the unbiased G^2 - 1 + (n - 3)/(n - 2) (1 - r^2) F(1, 1; n/2; 1 - r^2) (``UB``), which can
-    be negative.
+    be negative, and is NaN for r = 0 with n = 4, where it is infinite.
 
     Parameters
     ----------
@@ -86,21 +86,23 @@ def unbiased_correlation(ri: ArrayLike, ni: ArrayLike, *, vtype: str = "LS") -> 
     """
     one_of("vtype", vtype, ("LS", "UB"))
     r, n = _pairs(ri, ni, 4)
-    left = (1.0 - r) * (1.0 + r)
-    G = r * _hypergeometric_mean(left, n - 4.0, half=True)
+    whole = np.abs(r) == 1
+    G = np.where(whole, r, r * _hypergeometric_mean(r, n - 4.0, half=True))
     if vtype == "LS":
         return as_effects(G, (1.0 - G**2) ** 2 / (n - 1.0))
-    F = _hypergeometric_mean(left, n - 3.0, half=False)
-    return as_effects(G, G**2 - 1.0 + (n - 3.0) / (n - 2.0) * left * F)
+    F = _hypergeometric_mean(r, n - 3.0, half=False)
+    vi = G**2 - 1.0 + (n - 3.0) / (n - 2.0) * (1.0 - r) * (1.0 + r) * F
+    # F grows without bound where r goes to 0 and n is 4.
+    return as_effects(G, np.where(whole, 0.0, np.where((r == 0) & (n <= 4), np.nan, vi)))
 
 
-def _hypergeometric_mean(x: FloatArray, power: FloatArray, *, half: bool) -> FloatArray:
-    """F(1/2, 1/2; power/2 + 1; x) if `half`, else F(1, 1; power/2 + 3/2; x), for 0 <= x <= 1.
+def _hypergeometric_mean(r: FloatArray, power: FloatArray, *, half: bool) -> FloatArray:
+    """F(1/2, 1/2; power/2 + 1; 1 - r^2) if `half`, else F(1, 1; power/2 + 3/2; 1 - r^2).
 
-    By Euler's integral with t = sin(theta)^2 these are means of (1 - x sin(theta)^2)^-1/2 and of its square
-    over 0 < theta < pi/2, with weights cos(theta)^power and cos(theta)^power sin(theta). The library's hyp2f1
-    has no digits left for large n with small r. The mean is taken by tanh-sinh quadrature, which resolves
-    both ends.
+    By Euler's integral with t = sin(theta)^2 these are means of (1 - (1 - r^2) sin(theta)^2)^-1/2 and of its
+    square over 0 < theta < pi/2, with weights cos(theta)^power and cos(theta)^power sin(theta). The library's
+    hyp2f1 has no digits left for large n with small r. The mean is taken by tanh-sinh quadrature, which
+    resolves both ends.
     """
     step = np.linspace(-4.5, 4.5, 361)
     e = np.exp(-np.pi * np.abs(np.sinh(step)))
@@ -111,8 +113,8 @@ def _hypergeometric_mean(x: FloatArray, power: FloatArray, *, half: bool) -> Flo
         sine < 0.5, np.log1p(-(np.minimum(sine, 0.5) ** 2)) / 2.0, np.log(cosine)
     )
     weight = np.exp(log_weight) * np.cosh(step) * q * rest * (1.0 if half else sine)
-    # 1 - x sin^2 = cos^2 + (1 - x) sin^2, which does not cancel.
-    base = cosine**2 + np.expand_dims(1.0 - x, -1) * sine**2
+    # 1 - (1 - r^2) sin^2 = cos^2 + r^2 sin^2, which does not cancel.
+    base = cosine**2 + np.expand_dims(r**2, -1) * sine**2
     with np.errstate(divide="ignore"):
         mean = np.sum(weight * base ** (-0.5 if half else -1.0), axis=-1) / np.sum(weight, axis=-1)
     return np.asarray(mean)
