@@ -292,6 +292,22 @@ def test_many_rows_leave_out_a_few():
     assert isinstance(what_if.study_table(many, ("a", "b")), CannotFit)
 
 
+@pytest.mark.parametrize("pi_method", ["test", "HTS", "nagashima"])
+def test_the_panel_names_the_prediction_interval_that_it_shows(pi_method):
+    rng = np.random.default_rng(4)  # synthetic
+    es = pd.DataFrame({"yi": rng.normal(0.3, 0.4, 5), "vi": rng.uniform(0.02, 0.1, 5)})
+    shown = what_if.study_table(mm.random_effects(es, pi_method=pi_method), ("A", "B"))
+    held = pi_method if pi_method == "HTS" else "test"
+    low, high = mm.random_effects(es, pi_method=held).pi()
+    numbers = shown.tables[0].numbers
+    assert numbers.members[-1] == 31
+    np.testing.assert_allclose(numbers.pi_half[-1], (high - low) / 2, rtol=1e-6)
+    named = shown.payload()["prediction"]
+    assert ("not by the bootstrap (nagashima)" in named) == (pi_method == "nagashima")
+    page_of = page(study_report.document(mm.random_effects(es, pi_method=pi_method), "made-up"))
+    assert f"<dt>{named}</dt>".replace("'", "&#39;") in page_of
+
+
 def test_markdown_and_json_say_what_the_page_says(whole, answers):
     text = markdown(whole, {"forest": "forest.svg"})
     for section in whole.sections:

@@ -87,7 +87,7 @@ def point_subsets(fit: PooledEffect, members: Members) -> SubsetTable:
     if fit.pi_method == "HTS":
         sizes = mask.sum(axis=1)
         dof = np.where(sizes > 2, sizes - 2.0, np.nan)
-    elif fit.pi_method != "test":  # a bootstrap for every subset would take hours
+    elif fit.pi_method != "test":  # a bootstrap, of which there is none for every subset
         dof = np.full(len(members), np.nan)
     quantile = critical_value(fit.level, dof)
     pi_half = np.asarray(quantile * np.sqrt(se**2 + fits.tau2))

@@ -34,6 +34,7 @@ from metamiq.wording import count, fixed, true_minus
 
 UNIT = 1e-4
 NONE, BELOW, ABOVE = -32768, -32767, 32767  # no number; below and above what 16 bits hold, or infinite
+_QUICK = "prediction interval by the model's own test, not by the bootstrap (nagashima) of the report's answer"
 VERDICTS = ("", "reproduced", "consistent", "inconsistent")
 
 RULES = (
@@ -69,6 +70,7 @@ class WhatIf:
     symbol: str  # of the effect size
     said: tuple[str, str]  # of an interval above, and of one below, no difference
     level: float
+    prediction: str = "prediction interval"  # how the page names it
 
     @property
     def combinations(self) -> int:
@@ -87,6 +89,7 @@ class WhatIf:
             "symbol": self.symbol,
             "said": list(self.said),
             "level": self.level,
+            "prediction": self.prediction,
             "unit": UNIT,
             "tables": [
                 {"rule": t.rule, "model": t.model, "over": t.over, "changed": t.changed, "leftOut": t.left_out}
@@ -202,17 +205,20 @@ def study_table(fit: PooledEffect, groups: tuple[str, str], symbol: str = "mean"
         return CannotFit("With one row there is nothing to leave out.")
     members, left_out = subsets_within_reach(fit.k)
     labels = fit.source.labels()
+    said = [true_minus(f"{fixed(y)} (variance {v:.3g})") for y, v in zip(fit.source.yi, fit.source.vi, strict=True)]
     rows = [
-        {"key": str(i), "label": str(label), "group": "", "is": {"primary": true_minus(f"{fixed(y)} (variance {v:.3g})")}}
-        for i, (label, y, v) in enumerate(zip(labels, fit.source.yi, fit.source.vi, strict=True))
+        {"key": str(i), "label": str(label), "group": "", "is": {"primary": text}}
+        for i, (label, text) in enumerate(zip(labels, said, strict=True))
     ]
     everything = (1 << fit.k) - 1
     choices = dict.fromkeys(((fit.method, fit.test), ("REML", "knha"), ("DL", "z"), ("FE", "z")))
     tables, models = [], []
+    by_bootstrap = fit.pi_method == "nagashima"  # for every subset it would take hours
+    pi_method = "test" if by_bootstrap else fit.pi_method
     for method, test in choices:
         key = f"{method}-{test}"
         own = random_effects(
-            yi=fit.source.yi, vi=fit.source.vi, method=method, test=test, level=fit.level, pi_method=fit.pi_method
+            yi=fit.source.yi, vi=fit.source.vi, method=method, test=test, level=fit.level, pi_method=pi_method
         )
         numbers = point_subsets(own, members)
         none = np.zeros(len(members), dtype=np.uint8)
@@ -229,6 +235,7 @@ def study_table(fit: PooledEffect, groups: tuple[str, str], symbol: str = "mean"
         symbol,
         _said(groups, fit.effects.attrs.get("better")),
         fit.level,
+        _QUICK if by_bootstrap else "prediction interval",
     )
 
 
@@ -308,16 +315,12 @@ def _presets(effects: pd.DataFrame, left_out: int) -> list[tuple[str, int]]:
 
 
 def _what(row: dict[Any, Any]) -> str:
-    return true_minus(_plain(row))
-
-
-def _plain(row: dict[Any, Any]) -> str:
     if row["kind"] == "point":
-        return f"g = {fixed(row['yi'])}"
-    low, high = row["yi_low"], row["yi_high"]
-    if np.isinf(high):
-        return f"above {fixed(low)}"
-    return f"below {fixed(high)}" if np.isinf(low) else f"{fixed(low)} to {fixed(high)}"
+        return true_minus(f"g = {fixed(row['yi'])}")
+    low, high = (true_minus(fixed(row[c])) for c in ("yi_low", "yi_high"))
+    if np.isinf(row["yi_high"]):
+        return f"above {low}"
+    return f"below {high}" if np.isinf(row["yi_low"]) else f"{low} to {high}"
 
 
 def _text(value: Any) -> str:
