@@ -11,7 +11,8 @@ from metamiq.effects.measures import effect_sizes
 from metamiq.effects.records import one_of
 from metamiq.errors import DataError
 from metamiq.explaining.programs import PROGRAMS
-from metamiq.pooling.heterogeneity import Interval, i2_from_q
+from metamiq.pooling.heterogeneity import i2_from_q
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.models import random_effects
 from metamiq.pooling.records import PooledEffect
 from metamiq.tails import critical_value

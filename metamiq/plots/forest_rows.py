@@ -16,7 +16,7 @@ from metamiq.plots.scale import Scale
 from metamiq.plots.style import number, plural
 from metamiq.plots.totals import has_bounded_groups, total_of, weighed_by_total
 from metamiq.pooling.bounded_fit import BoundedFit
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.subgroups import Subgroups

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from metamiq.arguments import check_level
-from metamiq.pooling.heterogeneity import Interval
 from metamiq.pooling.hierarchy import Hierarchy, TauPosterior
+from metamiq.pooling.interval import Interval, WithPrediction
 from metamiq.pooling.mixtures import NormalMixture, check_interval
 from metamiq.pooling.models import source_of
 from metamiq.pooling.records import RATIO_MEASURES, RESULT_COLUMNS
@@ -23,7 +23,7 @@ from metamiq.wording import from_studies, one_line
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class BayesianEffect:
+class BayesianEffect(WithPrediction):
     """The posterior of a random-effects model, with the priors and the rows that produced it.
 
     It answers to the names that every fit has, read in the Bayesian way: `estimate` is the posterior mean of mu, `se`
@@ -123,26 +123,6 @@ class BayesianEffect:
         level = self.level if level is None else level
         check_level(level)
         return level, self.interval if kind is None else kind
-
-    @property
-    def ci_low(self) -> float:
-        """Lower end of the credible interval of mu."""
-        return self.ci().low
-
-    @property
-    def ci_high(self) -> float:
-        """Upper end of the credible interval of mu."""
-        return self.ci().high
-
-    @property
-    def pi_low(self) -> float:
-        """Lower end of the prediction interval."""
-        return self.pi().low
-
-    @property
-    def pi_high(self) -> float:
-        """Upper end of the prediction interval."""
-        return self.pi().high
 
     def density_mu(self, x: ArrayLike) -> Array:
         """Posterior density of mu at x."""

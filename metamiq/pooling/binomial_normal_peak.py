@@ -15,7 +15,7 @@ from scipy import optimize, special
 
 from metamiq.errors import ConvergenceError
 from metamiq.pooling.binomial_normal import Array, Kernel, Marginal, marginal
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 
 # Where the profile likelihood of tau is looked at first. No data can tell a larger tau from an infinite one.
 TAUS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2)

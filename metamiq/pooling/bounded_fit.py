@@ -16,7 +16,8 @@ from metamiq.pooling import bounded_profile as profiles
 from metamiq.pooling import bounded_search as search
 from metamiq.pooling.bounded_likelihood import Rows, derivatives, row_terms
 from metamiq.pooling.design import Design
-from metamiq.pooling.heterogeneity import Interval, h2_from_tau2, i2_from_tau2
+from metamiq.pooling.heterogeneity import h2_from_tau2, i2_from_tau2
+from metamiq.pooling.interval import Interval, WithPrediction
 from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.wls import Array, fit, tables
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
@@ -24,7 +25,7 @@ from metamiq.wording import count, one_line, p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class BoundedFit:
+class BoundedFit(WithPrediction):
     """Mean (or moderator coefficients) and tau2 of points and bounds, by maximum likelihood.
 
     Intervals are profile-likelihood intervals and tests likelihood-ratio tests. The statistic of one coefficient is
@@ -204,26 +205,6 @@ class BoundedFit:
         if np.isnan(ends).any():
             raise ConvergenceError("The profile likelihood of tau2 must be found on both sides, but it was not.")
         return Interval(float(ends[0, 0]), float(ends[0, 1]))
-
-    @property
-    def ci_low(self) -> float:
-        """Lower end of the profile-likelihood interval."""
-        return self.ci().low
-
-    @property
-    def ci_high(self) -> float:
-        """Upper end of the profile-likelihood interval."""
-        return self.ci().high
-
-    @property
-    def pi_low(self) -> float:
-        """Lower end of the prediction interval."""
-        return self.pi().low
-
-    @property
-    def pi_high(self) -> float:
-        """Upper end of the prediction interval."""
-        return self.pi().high
 
     def _sampling_variances(self) -> Array:
         out = np.empty(self.k)

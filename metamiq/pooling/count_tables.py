@@ -15,7 +15,7 @@ from metamiq.effects.cells_2x2 import Cells, two_by_two
 from metamiq.effects.records import BadRowsError, EffectSizes, Fault
 from metamiq.errors import DataError
 from metamiq.pooling import heterogeneity
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.records import RATIO_MEASURES, PooledEffect
 from metamiq.pooling.univariate_fit import Source, frozen_copy
 from metamiq.pooling.wls import Array, Tables

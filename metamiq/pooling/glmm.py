@@ -24,7 +24,7 @@ from metamiq.pooling.count_tables import (
     read_counts,
     source_of_counts,
 )
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.wording import one_line, p_text
 

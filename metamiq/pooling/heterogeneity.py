@@ -8,7 +8,6 @@ estimator of tau2; for a fixed-effect model they are functions of Q.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,15 +16,9 @@ from scipy import optimize, special
 from metamiq.arguments import check_level
 from metamiq.errors import ConvergenceError, DataError
 from metamiq.pooling import tau2 as estimators
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.quadratic_form import tails
 from metamiq.pooling.wls import Array, Tables, fit, fit_tau2, tables
-
-
-class Interval(NamedTuple):
-    """Two ends of an interval."""
-
-    low: float
-    high: float
 
 
 def typical_variance(t: Tables) -> Array:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
 from metamiq.errors import ConvergenceError, DataError
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.mixtures import check_interval, shortest_interval
 from metamiq.pooling.tau_priors import HALF_LOG_2PI, TauPrior
 from metamiq.pooling.univariate_fit import frozen_copy

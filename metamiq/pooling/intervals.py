@@ -11,7 +11,7 @@ from scipy import integrate, interpolate, optimize, special
 from metamiq.arguments import check_level, check_whole, generator
 from metamiq.errors import ConvergenceError
 from metamiq.pooling import tau2 as estimators
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.quadratic_form import tails
 from metamiq.pooling.wls import Array, fit, fit_tau2, tables
 

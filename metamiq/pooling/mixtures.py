@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special
 
 from metamiq.errors import ConvergenceError
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.tau_priors import HALF_LOG_2PI
 from metamiq.pooling.wls import Array
 

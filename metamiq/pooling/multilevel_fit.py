@@ -13,7 +13,7 @@ from metamiq.pooling.clustered import Array, BlockCovariance, ClusteredModel, Cl
 from metamiq.pooling.components import NAMES, Components, profile_interval
 from metamiq.pooling.correlated import correlated_effects
 from metamiq.pooling.design import Design
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval, WithPrediction
 from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.robust import RobustFit, WaldTest, coefficient_table, wald_test
 from metamiq.pooling.sandwich import WorkingModel
@@ -32,7 +32,7 @@ def working_covariance(structure: str, model: ClusteredModel, sigma2: tuple[floa
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class MultilevelFit:
+class MultilevelFit(WithPrediction):
     """Coefficients and variance components of effects within clusters, with the choices that produced them."""
 
     names: tuple[str, ...]
@@ -234,26 +234,6 @@ class MultilevelFit:
         row = self._mean(level)
         half = float(critical_value(self.level if level is None else level, row.dof)) * np.hypot(row.se, self.tau2**0.5)
         return Interval(float(row.estimate - half), float(row.estimate + half))
-
-    @property
-    def ci_low(self) -> float:
-        """Lower end of the confidence interval."""
-        return self.ci().low
-
-    @property
-    def ci_high(self) -> float:
-        """Upper end of the confidence interval."""
-        return self.ci().high
-
-    @property
-    def pi_low(self) -> float:
-        """Lower end of the prediction interval."""
-        return self.pi().low
-
-    @property
-    def pi_high(self) -> float:
-        """Upper end of the prediction interval."""
-        return self.pi().high
 
     @property
     def weights(self) -> Array:

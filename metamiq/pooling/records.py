@@ -15,7 +15,7 @@ import pandas as pd
 from metamiq.arguments import check_distinct
 from metamiq.errors import DataError
 from metamiq.pooling import intervals
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval, WithPrediction
 from metamiq.pooling.univariate_fit import Source, UnivariateFit, frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
@@ -27,7 +27,7 @@ PI_METHODS = ("test", "HTS", "nagashima")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class PooledEffect(UnivariateFit):
+class PooledEffect(WithPrediction, UnivariateFit):
     """One mean effect, with the choices and the rows that produced it."""
 
     estimate: float
@@ -99,7 +99,37 @@ class PooledEffect(UnivariateFit):
                 f"All effect sizes are equal, so that the standard error of test {self.test} is 0 and its interval and "
                 "p-value say nothing. Tests z and adhoc count the sampling error of each study."
             )
+        if self.is_narrower_than_common:
+            return (
+                "The Hartung-Knapp interval is narrower than that of one common effect, for the effect sizes vary less "
+                "than by chance. Test adhoc, which takes max(1, q), is not (Knapp & Hartung 2003; Röver et al. 2015; "
+                "Jackson et al. 2017)."
+            )
         return ""
+
+    @property
+    def is_narrower_than_common(self) -> bool:
+        """Whether the Hartung-Knapp interval is narrower than the normal interval of one common effect.
+
+        It is where effect sizes vary so much less than by chance that q, the weighted sum of squares over k - 1 by
+        which the method multiplies the variance, outweighs the quantile of t. Test "adhoc" takes max(1, q).
+
+        References
+        ----------
+        Knapp & Hartung (2003); Röver, Knapp & Friede (2015); Wiksten, Rücker & Schwarzer (2016); Jackson, Law,
+        Rücker & Schwarzer (2017).
+
+        Examples
+        --------
+        >>> from metamiq.pooling.models import random_effects
+        >>> [random_effects(yi=[0.30, 0.32, 0.31], vi=[0.1, 0.1, 0.1], test=t).is_narrower_than_common
+        ...  for t in ("knha", "adhoc", "z")]
+        [True, False, False]
+        """
+        if self.test != "knha" or self.k < 2 or self.se == 0:
+            return False
+        common = float(critical_value(self.level)) / np.sqrt(np.sum(1.0 / self.source.vi))
+        return bool(float(critical_value(self.level, self.dof)) * self.se < common * (1 - 1e-9))
 
     def ci(self, level: float | None = None, method: str = "test") -> Interval:
         """Confidence interval of the mean.
@@ -143,26 +173,6 @@ class PooledEffect(UnivariateFit):
             dof = self.k - 2 if self.k > 2 else np.nan
         half = float(critical_value(level, dof)) * np.sqrt(self.se**2 + self.tau2)
         return Interval(float(self.estimate - half), float(self.estimate + half))
-
-    @property
-    def ci_low(self) -> float:
-        """Lower end of the confidence interval."""
-        return self.ci().low
-
-    @property
-    def ci_high(self) -> float:
-        """Upper end of the confidence interval."""
-        return self.ci().high
-
-    @property
-    def pi_low(self) -> float:
-        """Lower end of the prediction interval."""
-        return self.pi().low
-
-    @property
-    def pi_high(self) -> float:
-        """Upper end of the prediction interval."""
-        return self.pi().high
 
     def shrunken(self) -> pd.DataFrame:
         """Empirical Bayes estimates of each study's own effect (BLUPs), with standard errors.

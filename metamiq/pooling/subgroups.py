@@ -61,6 +61,11 @@ class Subgroups:
             lines.append(
                 f"one row only, not in the test: {', '.join(self.single)} (common_tau2=True would include them)"
             )
+        narrow = [name for name, fit in self.fits.items() if fit.is_narrower_than_common]
+        if narrow:
+            lines.append(
+                f"Hartung-Knapp interval narrower than that of one common effect: {', '.join(narrow)} (test adhoc is not)"
+            )
         if self.omitted:
             lines.append(f"left out, {self.by} unknown: {', '.join(self.omitted)}")
         return "\n".join(lines)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from metamiq.pooling import heterogeneity, tau2
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.wls import Array, Tables
 
 

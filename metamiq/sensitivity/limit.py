@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from metamiq.errors import DataError
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval, WithInterval
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.wls import Array, fixed_effect_fit, tables
 from metamiq.sensitivity import readable
@@ -17,7 +17,7 @@ from metamiq.wording import p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class LimitMetaAnalysis:
+class LimitMetaAnalysis(WithInterval):
     """The adjusted mean, with the small-study effect that was taken out."""
 
     estimate: float
@@ -59,16 +59,6 @@ class LimitMetaAnalysis:
         """Confidence interval of the adjusted mean (normal)."""
         half = float(critical_value(self.level if level is None else level)) * self.se
         return Interval(self.estimate - half, self.estimate + half)
-
-    @property
-    def ci_low(self) -> float:
-        """Lower end of the confidence interval."""
-        return self.ci().low
-
-    @property
-    def ci_high(self) -> float:
-        """Upper end of the confidence interval."""
-        return self.ci().high
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""

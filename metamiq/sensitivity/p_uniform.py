@@ -10,7 +10,7 @@ from scipy import optimize, special
 
 from metamiq.errors import ConvergenceError
 from metamiq.pooling import batch
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval, WithInterval
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.wls import Array, tables
 from metamiq.sensitivity import readable
@@ -35,7 +35,7 @@ class Truncated:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class PUniformStar:
+class PUniformStar(WithInterval):
     """Mean and tau2 by maximum likelihood, with profile-likelihood intervals."""
 
     estimate: float
@@ -69,16 +69,6 @@ class PUniformStar:
             low = float(optimize.brentq(lambda t: self._profile_tau2(t) - drop, 0.0, self.tau2, xtol=1e-14))
         step = max(self.tau2, 0.1 * self.se**2 if np.isfinite(self.se) else 0.1)
         return Interval(low, _crossing(self._profile_tau2, self.tau2, step, drop))
-
-    @property
-    def ci_low(self) -> float:
-        """Lower end of the interval of the mean."""
-        return self.ci().low
-
-    @property
-    def ci_high(self) -> float:
-        """Upper end of the interval of the mean."""
-        return self.ci().high
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import optimize, special
 
 from metamiq.errors import DataError
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.pooling.wls import Array

@@ -15,7 +15,7 @@ from scipy import optimize
 from metamiq.arguments import check_whole, generator
 from metamiq.errors import ConvergenceError, DataError
 from metamiq.pooling import batch
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.wls import Array

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval, WithInterval
 from metamiq.pooling.records import PooledEffect
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.small_study import RegressionTest, egger_test
@@ -62,7 +62,7 @@ class Precise:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class PetPeese:
+class PetPeese(WithInterval):
     """Both regressions, and the one that the conditional rule picks."""
 
     pet: Precise
@@ -107,16 +107,6 @@ class PetPeese:
     def ci(self, level: float | None = None) -> Interval:
         """Confidence interval of the conditional estimate."""
         return self.picked.ci(self.level if level is None else level)
-
-    @property
-    def ci_low(self) -> float:
-        """Lower end of the confidence interval."""
-        return self.ci().low
-
-    @property
-    def ci_high(self) -> float:
-        """Upper end of the confidence interval."""
-        return self.ci().high
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""

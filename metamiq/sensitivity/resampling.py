@@ -10,7 +10,7 @@ from scipy import special
 
 from metamiq.arguments import check_whole, generator
 from metamiq.errors import DataError
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.pooling.wls import Array

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from metamiq.errors import DataError
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval, WithInterval
 from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.pooling.wls import Array
@@ -20,7 +20,7 @@ from metamiq.wording import p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class SelectionModel:
+class SelectionModel(WithInterval):
     """A mean (or coefficients), tau2 and a weight function, fitted together by maximum likelihood."""
 
     beta: Array
@@ -75,16 +75,6 @@ class SelectionModel:
         """Confidence interval of the mean (normal)."""
         half = float(critical_value(self.level if level is None else level)) * self.se
         return Interval(self.estimate - half, self.estimate + half)
-
-    @property
-    def ci_low(self) -> float:
-        """Lower end of the confidence interval."""
-        return self.ci().low
-
-    @property
-    def ci_high(self) -> float:
-        """Upper end of the confidence interval."""
-        return self.ci().high
 
     @property
     def coefficients(self) -> pd.DataFrame:

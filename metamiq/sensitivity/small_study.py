@@ -8,7 +8,7 @@ import numpy as np
 
 from metamiq.errors import DataError
 from metamiq.pooling import batch
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.wls import Array, tables

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from metamiq.errors import ConvergenceError
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.records import RATIO_MEASURES, PooledEffect
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.excess_significance import excess_significance

@@ -14,7 +14,7 @@ from metamiq.arguments import check_table
 from metamiq.effects.composite import aggregate
 from metamiq.effects.measures import MEASURES, effect_sizes
 from metamiq.errors import DataError
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.models import random_effects
 from metamiq.pooling.multilevel import multilevel
 from metamiq.sensitivity.influence import side

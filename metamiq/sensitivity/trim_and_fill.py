@@ -11,7 +11,7 @@ import pandas as pd
 
 from metamiq.errors import ConvergenceError, DataError
 from metamiq.pooling import batch
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.models import random_effects
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.wls import Array, tables

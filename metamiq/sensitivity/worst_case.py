@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from metamiq.errors import DataError
-from metamiq.pooling.heterogeneity import Interval
+from metamiq.pooling.interval import Interval
 from metamiq.pooling.models import random_effects
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.wls import Array
