@@ -8,7 +8,8 @@ from typing import Any
 
 from metamiq.datasets.models import Row
 
-_LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "pattern", "enum")
+_RANGE = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+_LIMITS = (*_RANGE, "pattern", "enum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Column:
         Range, pattern and allowed values, named as in JSON Schema and Table Schema alike.
     infinite : bool
         Whether an infinite end may be written (``inf``, ``-inf``).
+    only_range : bool
+        Whether a filled cell of the right type has to keep to a range, or to nothing, and to no other rule.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Column:
     unit: str | None
     limits: dict[str, Any]
     infinite: bool
+    only_range: bool
 
     @property
     def is_number(self) -> bool:
@@ -85,4 +89,5 @@ def _column(name: str, field: dict[str, Any], required: bool) -> Column:
         unit=field.get("unit"),
         limits=limits,
         infinite=bool(field.get("infinite", False)),
+        only_range=value.keys() - {"default", "description", "title", "unit", "infinite"} <= {"type", *_RANGE},
     )

@@ -7,6 +7,9 @@ import csv
 import io
 import re
 from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from operator import itemgetter
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +37,7 @@ _NOT_TEXT = {
     b"%PDF": "this is a PDF",
 }
 _LINE_END = re.compile(r"\r\n?")
+Cells = Sequence[str]
 _SEP_LINE = re.compile(r'"?sep=([,;\t|])"?\s*$', re.IGNORECASE)
 
 
@@ -117,13 +121,13 @@ def read_csv_table(path: str | PathLike[str]) -> CsvTable:
 
 
 def table_of(
-    records: list[list[str]], lines: list[int], notes: list[str], separator: str, name: str, advice: str = ""
+    records: Sequence[Cells], lines: list[int], notes: list[str], separator: str, name: str, advice: str = ""
 ) -> CsvTable:
     """Rows of cells, whatever they were read from -> a table with one header and values in its cells.
 
     Parameters
     ----------
-    records : list of list of str
+    records : sequence of sequence of str
         Rows of cells, outer blanks removed; the first that is not empty is the header.
     lines : list of int
         Where each row stands in the file.
@@ -150,10 +154,15 @@ def table_of(
     if not records:
         rule = "a table must have a header and at least one row"
         raise FaultyDataError([Fault(rule, "the file is empty", name, advice=advice)])
-    controls = _control_faults(records, lines, name)
+    # Looked at as a whole first: in a large table that has nothing unusual, no cell is looked at by itself.
+    text = "\n".join(chain([""], chain.from_iterable(records)))
+    faults = _control_faults(records, lines, name) if control_character(text.replace("\t", " ")) else []
     header, rows = _without_margins(records[0], records[1:], notes)
     row_lines = lines[1:]
-    faults = controls + _header_faults(header, lines[0], name) + _row_faults(header, rows, row_lines, name)
+    faults += _header_faults(header, lines[0], name)
+    longest = max(map(len, chain.from_iterable(rows)), default=0)
+    if {*map(len, rows)} - {len(header)} or longest > LONGEST_CELL or "\n=" in text or "\n#" in text:
+        faults += _row_faults(header, rows, row_lines, name)
     if not rows:
         advice = advice or "Add the rows; a table that has nothing to say may be left out, except trials.csv."
         faults.append(
@@ -161,10 +170,8 @@ def table_of(
         )
     if faults:
         raise FaultyDataError(faults)
-    columns = zip(*rows, strict=True)
-    frame = pd.DataFrame(
-        {column: pd.Series(cells, dtype=object) for column, cells in zip(header, columns, strict=True)}
-    )
+    columns = {name: list(map(itemgetter(position), rows)) for position, name in enumerate(header)}
+    frame = pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()}, copy=False)
     return CsvTable(frame, tuple(row_lines), tuple(notes), separator, lines[0])
 
 
@@ -224,21 +231,28 @@ def _separator(text: str) -> str:
     return max(SEPARATORS, key=lambda candidate: counts[candidate])
 
 
-def _parse(text: str, separator: str, name: str) -> tuple[list[list[str]], list[int]]:
+def _parse(text: str, separator: str, name: str) -> tuple[list[Cells], list[int]]:
     """Rows that are not blank lines, outer blanks removed, and the line on which each starts."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    records, lines = [], []
+    clean = _one_line_end if '"' in text and "\r" in text else str.strip
+    records: list[Cells] = []
+    lines = []
     start = 1
     try:
         for record in reader:
             if record:
-                # A line end inside a cell is part of its text, and the same text whatever the file's dialect.
-                records.append([_LINE_END.sub("\n", cell.strip()) for cell in record])
+                # Tuples of text are no work for the garbage collector, which would look at a million lists repeatedly.
+                records.append(tuple(map(clean, record)))
                 lines.append(start)
             start = reader.line_num + 1
     except csv.Error as error:
         raise FaultyDataError([_csv_fault(str(error), name, start)]) from None
     return records, lines
+
+
+def _one_line_end(cell: str) -> str:
+    """A line end inside a cell is part of its text, and the same text whatever the file's dialect."""
+    return _LINE_END.sub("\n", cell.strip())
 
 
 def _csv_fault(error: str, name: str, line: int) -> Fault:
@@ -249,7 +263,7 @@ def _csv_fault(error: str, name: str, line: int) -> Fault:
     return Fault(rule, f"this row is not ({error})", name, line, advice="Check the quotes in this row.")
 
 
-def _without_empty(records: list[list[str]], lines: list[int], notes: list[str]) -> tuple[list[list[str]], list[int]]:
+def _without_empty(records: Sequence[Cells], lines: list[int], notes: list[str]) -> tuple[Sequence[Cells], list[int]]:
     """Leave out rows whose cells are all empty, as spreadsheets leave them."""
     empty = [str(line) for record, line in zip(records, lines, strict=True) if not any(record)]
     if not empty:
@@ -259,7 +273,7 @@ def _without_empty(records: list[list[str]], lines: list[int], notes: list[str])
     return [record for record, _ in kept], [line for _, line in kept]
 
 
-def _without_margins(header: list[str], rows: list[list[str]], notes: list[str]) -> tuple[list[str], list[list[str]]]:
+def _without_margins(header: Cells, rows: Sequence[Cells], notes: list[str]) -> tuple[Cells, Sequence[Cells]]:
     """Leave out unnamed columns that hold nothing of their own: empty ones on the right, row numbers on the left."""
     while header[-1] == "" and all(len(row) < len(header) or row[len(header) - 1] == "" for row in rows):
         notes.append(f"empty column {len(header)} at the right edge skipped")
@@ -272,7 +286,7 @@ def _without_margins(header: list[str], rows: list[list[str]], notes: list[str])
     return header, rows
 
 
-def _control_faults(records: list[list[str]], lines: list[int], name: str) -> list[Fault]:
+def _control_faults(records: Sequence[Cells], lines: list[int], name: str) -> list[Fault]:
     faults = []
     for record, line in zip(records, lines, strict=True):
         if sign := control_character("".join(record).replace("\t", " ")):
@@ -283,7 +297,7 @@ def _control_faults(records: list[list[str]], lines: list[int], name: str) -> li
     return faults
 
 
-def _header_faults(header: list[str], line: int, name: str) -> list[Fault]:
+def _header_faults(header: Cells, line: int, name: str) -> list[Fault]:
     faults = []
     for column, count in sorted(Counter(header).items()):
         if column == "" and count:
@@ -305,7 +319,7 @@ def _header_faults(header: list[str], line: int, name: str) -> list[Fault]:
     return faults
 
 
-def _row_faults(header: list[str], rows: list[list[str]], lines: list[int], name: str) -> list[Fault]:
+def _row_faults(header: Cells, rows: Sequence[Cells], lines: list[int], name: str) -> list[Fault]:
     width = len(header)
     faults = []
     for row, line in zip(rows, lines, strict=True):

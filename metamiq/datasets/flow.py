@@ -13,7 +13,8 @@ from pydantic import Field
 
 from metamiq.datasets.csv_table import CsvTable, read_csv_table
 from metamiq.datasets.faults import Fault, FaultyDataError, control_character, quoted
-from metamiq.datasets.models import Problem, Row
+from metamiq.datasets.models import Row
+from metamiq.datasets.rules import Problem
 from metamiq.datasets.validate import check_rows
 from metamiq.datasets.workbook import is_workbook, read_workbook
 

@@ -7,21 +7,14 @@ several columns of a row is in the model's `problems`; a rule that joins rows or
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from metamiq.datasets.rules import Problem, Rule, below
+
 Meaning = dict[str, Any]
 PEOPLE: Meaning = {"unit": "participants"}
-
-
-class Problem(NamedTuple):
-    """A rule across columns that a row breaks: the column to look at, what must hold, what came, what to do."""
-
-    column: str
-    rule: str
-    came: str
-    advice: str
 
 
 class Row(BaseModel):
@@ -31,10 +24,15 @@ class Row(BaseModel):
 
     #: Columns that together identify a row; empty when rows have no key.
     KEY: ClassVar[tuple[str, ...]] = ()
+    #: Rules across columns of numbers; they can be asked of whole columns (see `metamiq.datasets.screening`).
+    RULES: ClassVar[tuple[Rule, ...]] = ()
 
     def problems(self) -> Iterator[Problem]:
-        """Rules across the columns of this row; a column that is missing breaks none of them by itself."""
-        return iter(())
+        """Rules across the columns that this row breaks: `RULES`, and what a model with words in its rules adds."""
+        for rule in self.RULES:
+            values = [getattr(self, column) for column in rule.columns]
+            if None not in values and rule.broken(*values):
+                yield Problem(rule.column, rule.rule, rule.came(*values), rule.advice)
 
     @model_validator(mode="after")
     def _hold(self) -> Self:
@@ -177,6 +175,7 @@ class ResultRow(Row):
     """One reported result (``results.csv``), as the source states it."""
 
     KEY: ClassVar[tuple[str, ...]] = ("result_id",)
+    RULES: ClassVar[tuple[Rule, ...]] = (below("ci_low", "ci_high"),)
 
     result_id: Identifier = Field(description="Short key of the result.")
     trial_id: Identifier = Field(description="The trial, as in trials.csv.")
@@ -249,9 +248,7 @@ class ResultRow(Row):
         if self.report in ("F", "odds_ratio") and self.value is not None and self.value < 0:
             rule = f"value must not be negative when report is {self.report!r}"
             yield Problem("value", rule, f"it is {self.value:.10g}", "Check it against its source.")
-        if self.ci_low is not None and self.ci_high is not None and self.ci_low >= self.ci_high:
-            came = f"they are {self.ci_low:.10g} and {self.ci_high:.10g}"
-            yield Problem("ci_low", "ci_low must be below ci_high", came, "Check whether they are swapped.")
+        yield from super().problems()
 
 
 class DropoutRow(Row):

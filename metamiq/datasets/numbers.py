@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
+from itertools import compress
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 _POINT = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?(?:\d+(?:,\d*)?|,\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_FORMS = {".": _POINT, ",": _COMMA}
+_WHOLE = re.compile(r"[+\u2212-]?\d+", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:[,.' \u00a0\u2009\u202f]\d{3})+(?:[.,]\d+)?", re.ASCII)
 _ZERO_FIRST = re.compile(r"0\d+", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
@@ -28,13 +31,25 @@ def plain(cell: str) -> str:
 
 def is_number(cell: str, mark: str) -> bool:
     """Whether a cell is a finite number under the decimal mark ``"."`` or ``","``."""
-    form = _POINT if mark == "." else _COMMA
-    return bool(form.fullmatch(plain(cell))) and math.isfinite(to_number(cell))
+    cell = plain(cell)
+    return bool(_FORMS[mark].fullmatch(cell)) and math.isfinite(float(cell.replace(",", ".")))
 
 
-def to_number(cell: str) -> float:
-    """The value of a cell for which `is_number` holds."""
-    return float(plain(cell).replace(",", "."))
+def read_numbers(cells: Sequence[str], mark: str) -> NDArray[np.float64]:
+    """The values of a whole column: NaN for every cell for which `is_number` does not hold.
+
+    Examples
+    --------
+    >>> print(read_numbers(["1", "\u22120.5", "", "NA", "1e999"], "."))
+    [ 1.  -0.5  nan  nan  nan]
+    """
+    written = [plain(cell) for cell in cells] if "\u2212" in "".join(cells) else cells
+    fits = np.fromiter(map(bool, map(_FORMS[mark].fullmatch, written)), dtype=bool, count=len(cells))
+    texts = compress(written, fits)
+    values = np.full(len(cells), np.nan)
+    values[fits] = np.fromiter(map(float, (t.replace(",", ".") for t in texts) if mark == "," else texts), dtype=float)
+    values[np.isinf(values)] = np.nan
+    return values
 
 
 def why_not(cell: str, mark: str) -> str:
@@ -57,33 +72,38 @@ def decimal_mark(columns: Mapping[str, Sequence[str]], known: Collection[str], s
     alone does not tell a decimal comma from a thousands separator unless semicolons separate the cells, as in every
     program that writes decimal commas.
     """
-    speak = [cells for name, cells in columns.items() if name in known]
-    rest = [cells for name, cells in columns.items() if name not in known and _all_numbers(cells)]
-    for group in (speak, rest):
-        cells = [plain(cell) for column in group for cell in column if "," in cell or "." in cell]
-        with_comma = [cell for cell in cells if "," in cell and is_number(cell, ",")]
-        with_point = [cell for cell in cells if "." in cell and is_number(cell, ".")]
-        if not with_comma and not with_point:
+    for is_known in (True, False):
+        group = [c for name, c in columns.items() if (name in known) == is_known and (is_known or _all_numbers(c))]
+        commas = [cell for cells in group for cell in cells if "," in cell]
+        with_comma = list(compress(commas, ~np.isnan(read_numbers(commas, ","))))
+        points = (cell for cells in group for cell in cells if "." in cell)
+        if not with_comma:
+            if any(is_number(cell, ".") for cell in points):
+                return "."
             continue
-        if len(with_point) >= len(with_comma):
+        if np.isfinite(read_numbers(list(points), ".")).sum() >= len(with_comma):
             return "."
-        told = separator == ";" or any(not _THOUSANDS.fullmatch(cell) for cell in with_comma)
+        told = separator == ";" or any(not _THOUSANDS.fullmatch(plain(cell)) for cell in with_comma)
         return "," if told else None
     return "."
 
 
+def _filled(cells: Sequence[str]) -> list[str]:
+    return [cell for cell in cells if cell and cell not in MISSING_WORDS]
+
+
 def _all_numbers(cells: Sequence[str]) -> bool:
-    return all(is_number(c, ",") or is_number(c, ".") for c in cells if c and c not in MISSING_WORDS)
+    filled = _filled(cells)
+    if filled and not any(is_number(filled[0], mark) for mark in _FORMS):  # text, as its first cell says already
+        return False
+    return not np.isnan(np.fmax(*(read_numbers(filled, mark) for mark in _FORMS))).any()
 
 
-def number_column(values: Sequence[float | None], cells: Sequence[str]) -> pd.Series:
+def number_column(values: NDArray[np.float64], cells: Sequence[str]) -> pd.Series:
     """A column of numbers: int64 when every cell is filled and written as a whole number, otherwise float64."""
-    if cells and all(
-        value is not None and abs(value) < _EXACT and _WHOLE.fullmatch(plain(cell))
-        for value, cell in zip(values, cells, strict=True)
-    ):
-        return pd.Series([int(value) for value in values if value is not None], dtype=np.int64)
-    return pd.Series([np.nan if value is None else value for value in values], dtype=np.float64)
+    could_be_whole = len(cells) > 0 and bool(np.all((np.abs(values) < _EXACT) & (values == np.floor(values))))
+    is_whole = could_be_whole and all(map(_WHOLE.fullmatch, cells))
+    return pd.Series(values.astype(np.int64) if is_whole else values)
 
 
 def looks_numeric(cells: Sequence[str], mark: str) -> bool:
@@ -91,5 +111,7 @@ def looks_numeric(cells: Sequence[str], mark: str) -> bool:
 
     Codes with leading zeros, such as ``007``, are text.
     """
-    written = [cell for cell in cells if cell and cell not in MISSING_WORDS]
-    return bool(written) and all(is_number(c, mark) and not _ZERO_FIRST.fullmatch(c) for c in written)
+    filled = _filled(cells)
+    if not filled or not is_number(filled[0], mark):
+        return False
+    return not np.isnan(read_numbers(filled, mark)).any() and not any(map(_ZERO_FIRST.fullmatch, filled))

@@ -17,8 +17,9 @@ from pydantic import Field, create_model
 from metamiq.datasets.csv_table import CsvTable, read_csv_table
 from metamiq.datasets.faults import Fault, FaultyDataError, control_character, quoted
 from metamiq.datasets.keys import Source, duplicate_faults
-from metamiq.datasets.models import Problem, Row, Text
+from metamiq.datasets.models import Row, Text
 from metamiq.datasets.risk_of_bias_tools import TOOLS, WORDS, Tool, word_of
+from metamiq.datasets.rules import Problem
 from metamiq.datasets.validate import check_rows
 from metamiq.datasets.workbook import is_workbook, read_workbook
 from metamiq.errors import DataError

@@ -5,12 +5,12 @@ A study table has one effect or one study per row. Group 1 is the arm under stud
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from metamiq.datasets.models import PEOPLE, Number, Positive, Problem, Row, Text
+from metamiq.datasets.models import PEOPLE, Number, Positive, Row, Text
+from metamiq.datasets.rules import Rule, below
 
 # Sizes and counts need not be whole: cluster trials enter with their effective sample size.
 GroupSize = Annotated[float | None, Field(ge=1, json_schema_extra=PEOPLE)]
@@ -19,8 +19,50 @@ Correlation = Annotated[float | None, Field(ge=-1, le=1)]
 Bound = Annotated[float | None, Field(allow_inf_nan=True, json_schema_extra={"infinite": True})]
 
 
+_CHECK = "Check the values against their source."
+
+
+def _group(n: str, sd: str, event: str, other: str) -> tuple[Rule, ...]:
+    """What must hold within a group: its size, standard deviation, members with the event and without."""
+    return (
+        Rule(
+            (n, sd),
+            lambda size, _: size < 2,
+            n,
+            f"{n} must be at least 2 when {sd} is filled",
+            lambda size, _: f"{n} is {size:.10g}",
+            _CHECK,
+        ),
+        Rule(
+            (event, n),
+            lambda events, size: events > size,
+            event,
+            f"{event} must not exceed {n}",
+            lambda events, size: f"{event} is {events:.10g} and {n} is {size:.10g}",
+            _CHECK,
+        ),
+        Rule(
+            (event, other, n),
+            lambda events, others, size: (events <= size) & (abs(events + others - size) > 1e-6),
+            n,
+            f"{event} + {other} must equal {n}",
+            lambda events, others, size: (
+                f"{events:.10g} + {others:.10g} = {events + others:.10g} and {n} is {size:.10g}"
+            ),
+            _CHECK,
+        ),
+    )
+
+
 class StudyRow(Row):
     """One row of a study table; every column is optional, and a measure asks for the ones that it needs."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        *_group("n1i", "sd1i", "ai", "bi"),
+        *_group("n2i", "sd2i", "ci", "di"),
+        below("ci_low", "ci_high"),
+        below("yi_low", "yi_high"),
+    )
 
     trial_id: Text = Field(None, description="Key of the row.")
     study: Text = Field(None, description="Key of the study; rows of one study share it.")
@@ -66,34 +108,6 @@ class StudyRow(Row):
     ci_high: Number = Field(None, description="Upper end of the confidence interval of yi.")
     yi_low: Bound = Field(None, description="Lower end of a bound on the effect; -inf or empty when unlimited.")
     yi_high: Bound = Field(None, description="Upper end of a bound on the effect; inf or empty when unlimited.")
-
-    def problems(self) -> Iterator[Problem]:
-        """Counts fit in their groups, intervals run upwards, a group with an SD has two members."""
-        groups = (
-            ("1", "ai", "bi", self.ai, self.bi, self.n1i, self.sd1i),
-            ("2", "ci", "di", self.ci, self.di, self.n2i, self.sd2i),
-        )
-        check = "Check the values against their source."
-        for group, event, other, events, others, size, sd in groups:
-            name = f"n{group}i"
-            if size is not None and sd is not None and size < 2:
-                came = f"{name} is {size:.10g}"
-                yield Problem(name, f"{name} must be at least 2 when sd{group}i is filled", came, check)
-            if size is not None and events is not None and events > size:
-                yield Problem(
-                    event,
-                    f"{event} must not exceed {name}",
-                    f"{event} is {events:.10g} and {name} is {size:.10g}",
-                    check,
-                )
-            elif size is not None and events is not None and others is not None and abs(events + others - size) > 1e-6:
-                came = f"{events:.10g} + {others:.10g} = {events + others:.10g} and {name} is {size:.10g}"
-                yield Problem(name, f"{event} + {other} must equal {name}", came, check)
-        for low, high in (("ci_low", "ci_high"), ("yi_low", "yi_high")):
-            lower, upper = getattr(self, low), getattr(self, high)
-            if lower is not None and upper is not None and lower >= upper:
-                came = f"they are {lower:.10g} and {upper:.10g}"
-                yield Problem(low, f"{low} must be below {high}", came, "Check whether they are swapped.")
 
 
 class PublishedRow(Row):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from metamiq.datasets.columns import Column, columns_of
@@ -21,9 +24,10 @@ from metamiq.datasets.numbers import (
     is_number,
     looks_numeric,
     number_column,
-    to_number,
+    read_numbers,
     why_not,
 )
+from metamiq.datasets.screening import rows_to_check
 
 _INFINITE = {"inf": float("inf"), "+inf": float("inf"), "-inf": float("-inf")}
 _CHECK = "Check it against its source."
@@ -105,49 +109,56 @@ def check_rows(table: CsvTable, model: type[Row], file: str) -> Checked:
         if looks_numeric(cells[name], "," if mark == "." else "."):
             result.notes.append(f"column {name!r} kept as text: its numbers have another decimal mark than the file's")
 
-    values: dict[str, list[Any]] = {}
-    bad: list[set[str]] = [set() for _ in table.lines]
+    values: dict[str, list[str] | NDArray[np.float64]] = {}
+    bad: dict[int, set[str]] = {}
     missing_words = 0
     for name, column in cells.items():
         if name not in numeric and name not in extra:
-            values[name] = [cell or None for cell in column]
+            values[name] = column
             continue
         infinite = name in known and known[name].infinite
-        numbers: list[float | None] = []
-        for position, cell in enumerate(column):
-            number = None
+        numbers = read_numbers(column, mark)
+        for position in np.flatnonzero(np.isnan(numbers)).tolist():
+            cell = column[position]
             if cell in MISSING_WORDS:
                 missing_words += 1
             elif infinite and cell.lower() in _INFINITE:
-                number = _INFINITE[cell.lower()]
-            elif cell and is_number(cell, mark):
-                number = to_number(cell)
+                numbers[position] = _INFINITE[cell.lower()]
             elif cell:
-                bad[position].add(name)
+                bad.setdefault(position, set()).add(name)
                 who, trial = name_row({n: c[position] for n, c in cells.items()}, position + 1)
                 came = f"{who} has {quoted(cell)}"
                 rule = f"{name} must be a finite number"
                 advice = why_not(cell, mark)
                 result.faults.append(Fault(rule, came, file, table.lines[position], trial, name, advice))
-            numbers.append(number)
         values[name] = numbers
     if missing_words:
         result.notes.append(
             f"'NA' read as missing in {missing_words} cell{'s' if missing_words > 1 else ''} of numbers"
         )
 
-    for position, line in enumerate(table.lines):
-        row = {name: column[position] for name, column in values.items() if column[position] is not None}
-        result.faults += _row_faults(model, row, cells, position, line, file, bad[position] | lost)
+    positions = rows_to_check(model, values, len(table.lines))
+    picked = {name: _filled(column, positions) for name, column in values.items()}
+    for number, position in enumerate(positions):
+        row = {name: column[number] for name, column in picked.items() if column[number] is not None}
+        line = table.lines[position]
+        result.faults += _row_faults(model, row, cells, position, line, file, bad.get(position, set()) | lost)
     result.frame = pd.DataFrame(
         {
-            name: number_column(values[name], column)
-            if name in numeric or name in extra
-            else pd.Series(values[name], dtype=object)
-            for name, column in cells.items()
+            name: number_column(column, cells[name])
+            if isinstance(column, np.ndarray)
+            else pd.Series([cell or None for cell in column], dtype=object)
+            for name, column in values.items()
         }
     )
     return result
+
+
+def _filled(column: Sequence[str] | NDArray[np.float64], positions: Sequence[int]) -> list[Any]:
+    """The cells at some positions, None where they are empty."""
+    if isinstance(column, np.ndarray):
+        return [None if math.isnan(value) else value for value in column[positions].tolist()]
+    return [column[position] or None for position in positions]
 
 
 def _header_faults(
