@@ -158,6 +158,37 @@ def test_summary_says_what_was_done():
     assert "log scale; ratio" in mm.random_effects(ratio).summary()
 
 
+# Synthetic: little spread, ordinary spread, and little spread in many studies.
+@pytest.mark.parametrize(
+    ("yi", "vi"),
+    [([0.30, 0.32, 0.31], [0.1] * 3), (YI, VI), (np.linspace(0, 0.5, 40), np.full(40, 0.1)), ([0.3, 0.4], [0.1, 0.1])],
+)
+def test_a_hartung_knapp_interval_narrower_than_the_common_effects_is_told(yi, vi):
+    def width(test, method="REML"):
+        low, high = mm.random_effects(yi=yi, vi=vi, test=test, method=method).ci()
+        return high - low
+
+    fit = mm.random_effects(yi=yi, vi=vi)
+    narrow = width("knha") < width("z", "FE")
+    assert fit.is_narrower_than_common == narrow
+    assert ("narrower than that of one common effect" in fit.summary()) == narrow
+    assert ("Test adhoc" in fit.summary()) == narrow
+    assert width("adhoc") >= width("z", "FE")  # so that what the caution names does avoid it
+    for test in ("adhoc", "z", "t"):
+        assert mm.random_effects(yi=yi, vi=vi, test=test).caution == ""
+    names = ["a" if i < len(yi) - 1 else "b" for i in range(len(yi))]
+    parted = mm.subgroups(pd.DataFrame({"yi": yi, "vi": vi, "g": names}), "g", test="knha")
+    own = [name for name, part in parted.fits.items() if part.is_narrower_than_common]
+    line = "narrower than that of one common effect (test adhoc avoids it): " + ", ".join(own)
+    assert (line in parted.summary()) == bool(own)
+
+
+def test_the_four_tables_have_both_kinds():
+    assert mm.random_effects(yi=[0.30, 0.32, 0.31], vi=[0.1] * 3).is_narrower_than_common
+    assert mm.random_effects(yi=np.linspace(0, 0.5, 40), vi=np.full(40, 0.1)).is_narrower_than_common
+    assert not mm.random_effects(yi=YI, vi=VI).is_narrower_than_common
+
+
 def test_shrunken_effects_lie_between_their_own_and_the_mean():
     fit = mm.random_effects(yi=YI, vi=VI, method="DL", test="z")
     blup = fit.shrunken()["estimate"].to_numpy()

@@ -65,6 +65,14 @@ def test_the_ending_of_the_file_says_the_format(run, table, tmp_path):
     assert again.stdout == (tmp_path / "a.json").read_text(encoding="utf-8")
 
 
+def test_a_hartung_knapp_interval_that_is_too_narrow_is_told_where_it_is(run, table, tmp_path):
+    (tmp_path / "narrow.csv").write_text("study,yi,vi\na,0.30,0.1\nb,0.32,0.1\nc,0.31,0.1\n", encoding="utf-8")
+    told = "The Hartung-Knapp interval is narrower than that of one common effect"
+    assert told in run("narrow.csv", "--out", "-").stdout
+    assert told not in run("narrow.csv", "--test", "adhoc", "--out", "-").stdout
+    assert told not in run(table, "--out", "-").stdout
+
+
 def test_a_bundled_table_needs_its_measure(run):
     result = run("normand1999", "--out", "-", "--format", "md")
     assert result.exit_code == 2

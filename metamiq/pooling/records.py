@@ -16,7 +16,8 @@ from metamiq.arguments import check_distinct
 from metamiq.errors import DataError
 from metamiq.pooling import intervals
 from metamiq.pooling.interval import Interval, WithPrediction
-from metamiq.pooling.univariate_fit import Source, UnivariateFit, frozen_copy
+from metamiq.pooling.source import Source, frozen_copy
+from metamiq.pooling.univariate_fit import UnivariateFit
 from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
 from metamiq.wording import from_studies, one_line, p_text
@@ -102,8 +103,8 @@ class PooledEffect(WithPrediction, UnivariateFit):
         if self.is_narrower_than_common:
             return (
                 "The Hartung-Knapp interval is narrower than that of one common effect, for the effect sizes vary less "
-                "than by chance. Test adhoc, which takes max(1, q), is not (Knapp & Hartung 2003; Röver et al. 2015; "
-                "Jackson et al. 2017)."
+                "than by chance. Test adhoc, which takes max(1, q), avoids this (Knapp & Hartung 2003; Röver et al. "
+                "2015; Jackson et al. 2017)."
             )
         return ""
 

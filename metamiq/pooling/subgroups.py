@@ -63,8 +63,9 @@ class Subgroups:
             )
         narrow = [name for name, fit in self.fits.items() if fit.is_narrower_than_common]
         if narrow:
+            which = ", ".join(narrow)
             lines.append(
-                f"Hartung-Knapp interval narrower than that of one common effect: {', '.join(narrow)} (test adhoc is not)"
+                f"Hartung-Knapp interval narrower than that of one common effect (test adhoc avoids it): {which}"
             )
         if self.omitted:
             lines.append(f"left out, {self.by} unknown: {', '.join(self.omitted)}")

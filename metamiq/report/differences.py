@@ -104,7 +104,11 @@ def _test(fit: Subgroups | MetaRegression) -> str:
     """The lines of the summary that say whether there is a difference, and what must be borne in mind with it."""
     lines = fit.summary().splitlines()
     if isinstance(fit, Subgroups):
-        told = [line for line in lines if line.startswith(("between subgroups", "one row only", "left out"))]
+        told = [
+            line
+            for line in lines
+            if line.startswith(("between subgroups", "one row only", "Hartung-Knapp", "left out"))
+        ]
     else:
         told = [line for line in lines if line.startswith(("moderators:", "residual:", "left out"))]
         told += [line for line in lines if ": compared with " in line]
