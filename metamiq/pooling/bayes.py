@@ -15,15 +15,15 @@ from metamiq.pooling.interval import Interval, WithPrediction
 from metamiq.pooling.mixtures import NormalMixture, check_interval
 from metamiq.pooling.models import source_of
 from metamiq.pooling.records import RATIO_MEASURES, RESULT_COLUMNS
+from metamiq.pooling.source import Source, WithSource, frozen_copy
 from metamiq.pooling.tau_priors import TauPrior
 from metamiq.pooling.tau_priors import tau_prior as prior_of
-from metamiq.pooling.univariate_fit import Source, frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.wording import from_studies, one_line
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class BayesianEffect(WithPrediction):
+class BayesianEffect(WithPrediction, WithSource):
     """The posterior of a random-effects model, with the priors and the rows that produced it.
 
     It answers to the names that every fit has, read in the Bayesian way: `estimate` is the posterior mean of mu, `se`
@@ -62,24 +62,9 @@ class BayesianEffect(WithPrediction):
         return one_line(self)
 
     @property
-    def k(self) -> int:
-        """Effect sizes pooled."""
-        return len(self.source.yi)
-
-    @property
     def n_studies(self) -> int:
         """Studies pooled."""
         return self.source.n_studies
-
-    @property
-    def measure(self) -> str | None:
-        """The effect measure, where the table records it."""
-        return self.source.measure
-
-    @property
-    def effects(self) -> pd.DataFrame:
-        """What was pooled, in input order."""
-        return self.source.table()
 
     @property
     def estimate(self) -> float:

@@ -26,7 +26,7 @@ from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.bounded_likelihood import Rows
 from metamiq.pooling.design import design_matrix
 from metamiq.pooling.records import check_columns
-from metamiq.pooling.univariate_fit import frozen_copy
+from metamiq.pooling.source import frozen_copy
 from metamiq.pooling.wls import Array
 
 BOUND_COLUMNS = ("yi_low", "yi_high", "n1i", "n2i")

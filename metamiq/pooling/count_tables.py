@@ -17,7 +17,7 @@ from metamiq.errors import DataError
 from metamiq.pooling import heterogeneity
 from metamiq.pooling.interval import Interval
 from metamiq.pooling.records import RATIO_MEASURES, PooledEffect
-from metamiq.pooling.univariate_fit import Source, frozen_copy
+from metamiq.pooling.source import Source, frozen_copy
 from metamiq.pooling.wls import Array, Tables
 from metamiq.tails import chi2_sf
 from metamiq.wording import one_line, p_text

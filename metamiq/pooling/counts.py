@@ -22,7 +22,7 @@ from metamiq.pooling.count_tables import (
     read_counts,
     source_of_counts,
 )
-from metamiq.pooling.univariate_fit import Source, frozen_copy
+from metamiq.pooling.source import Source, frozen_copy
 from metamiq.pooling.wls import Array
 
 T = TypeVar("T", float, str, bool)

@@ -25,7 +25,7 @@ from metamiq.pooling.count_tables import (
     source_of_counts,
 )
 from metamiq.pooling.interval import Interval
-from metamiq.pooling.univariate_fit import frozen_copy
+from metamiq.pooling.source import frozen_copy
 from metamiq.wording import one_line, p_text
 
 

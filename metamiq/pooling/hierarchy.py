@@ -13,8 +13,8 @@ from scipy import optimize
 from metamiq.errors import ConvergenceError, DataError
 from metamiq.pooling.interval import Interval
 from metamiq.pooling.mixtures import check_interval, shortest_interval
+from metamiq.pooling.source import frozen_copy
 from metamiq.pooling.tau_priors import HALF_LOG_2PI, TauPrior
-from metamiq.pooling.univariate_fit import frozen_copy
 from metamiq.pooling.wls import Array
 
 _NODES = 16

@@ -10,8 +10,8 @@ from metamiq.arguments import numbers
 from metamiq.errors import DataError
 from metamiq.pooling import batch
 from metamiq.pooling.records import PI_METHODS, PooledEffect, check_columns
+from metamiq.pooling.source import Source, frozen_copy
 from metamiq.pooling.tables import LARGEST, TOO_LARGE, UNDEFINED, Array, Tables, out_of_range, tables
-from metamiq.pooling.univariate_fit import Source, frozen_copy
 
 
 def source_of(effects: pd.DataFrame | None, yi: ArrayLike | None, vi: ArrayLike | None) -> tuple[Source, Tables]:

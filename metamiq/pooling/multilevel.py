@@ -17,7 +17,7 @@ from metamiq.pooling.design import Design, design_matrix
 from metamiq.pooling.models import source_of
 from metamiq.pooling.multilevel_fit import MultilevelFit, working_covariance
 from metamiq.pooling.robust import check_type, cluster_codes, robust_of
-from metamiq.pooling.univariate_fit import Source, frozen_copy
+from metamiq.pooling.source import Source, frozen_copy
 
 STRUCTURES = ("three-level", "che", "ce")
 

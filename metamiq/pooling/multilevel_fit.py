@@ -17,7 +17,7 @@ from metamiq.pooling.interval import Interval, WithPrediction
 from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.robust import RobustFit, WaldTest, coefficient_table, wald_test
 from metamiq.pooling.sandwich import WorkingModel
-from metamiq.pooling.univariate_fit import Source, frozen_copy
+from metamiq.pooling.source import Source, WithSource, frozen_copy
 from metamiq.tails import chi2_sf, critical_value, f_sf
 from metamiq.wording import one_line, p_text
 
@@ -32,7 +32,7 @@ def working_covariance(structure: str, model: ClusteredModel, sigma2: tuple[floa
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class MultilevelFit(WithPrediction):
+class MultilevelFit(WithPrediction, WithSource):
     """Coefficients and variance components of effects within clusters, with the choices that produced them."""
 
     names: tuple[str, ...]
@@ -58,21 +58,6 @@ class MultilevelFit(WithPrediction):
 
     def __repr__(self) -> str:
         return one_line(self)
-
-    @property
-    def k(self) -> int:
-        """Effect sizes used."""
-        return len(self.source.yi)
-
-    @property
-    def effects(self) -> pd.DataFrame:
-        """What was fitted, in input order."""
-        return self.source.table()
-
-    @property
-    def measure(self) -> str | None:
-        """The effect measure, where the table records it."""
-        return self.source.measure
 
     @property
     def sigma2(self) -> pd.Series:

@@ -9,7 +9,7 @@ from metamiq.pooling import batch, tau2
 from metamiq.pooling.design import design_matrix
 from metamiq.pooling.models import source_of
 from metamiq.pooling.regression_fit import MetaRegression
-from metamiq.pooling.univariate_fit import frozen_copy
+from metamiq.pooling.source import frozen_copy
 from metamiq.pooling.wls import tables
 
 

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from metamiq.arguments import numbers
 from metamiq.pooling.design import Design
 from metamiq.pooling.records import RESULT_COLUMNS
-from metamiq.pooling.univariate_fit import Source, UnivariateFit
+from metamiq.pooling.source import Source
+from metamiq.pooling.univariate_fit import UnivariateFit
 from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, f_sf, two_sided_p
 from metamiq.wording import one_line, p_text

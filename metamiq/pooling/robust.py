@@ -14,7 +14,7 @@ from metamiq.pooling.clustered import Array, BlockCovariance, Clusters, Index
 from metamiq.pooling.records import RESULT_COLUMNS, PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.sandwich import Sandwich, WorkingModel, sandwich
-from metamiq.pooling.univariate_fit import frozen_copy
+from metamiq.pooling.source import frozen_copy
 from metamiq.tails import critical_value, f_sf, two_sided_p
 from metamiq.wording import one_line
 

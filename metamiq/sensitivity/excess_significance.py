@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.univariate_fit import frozen_copy
+from metamiq.pooling.source import frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
 from metamiq.wording import p_text

@@ -10,7 +10,7 @@ from scipy import optimize, special
 from metamiq.errors import DataError
 from metamiq.pooling.interval import Interval
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.univariate_fit import frozen_copy
+from metamiq.pooling.source import frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.p_uniform import p_uniform_star

@@ -12,7 +12,7 @@ from metamiq.arguments import check_whole, generator
 from metamiq.errors import DataError
 from metamiq.pooling.interval import Interval
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.univariate_fit import frozen_copy
+from metamiq.pooling.source import frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.progress import track
 from metamiq.sensitivity import readable

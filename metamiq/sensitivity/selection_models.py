@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from metamiq.errors import ConvergenceError, DataError
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
-from metamiq.pooling.univariate_fit import frozen_copy
+from metamiq.pooling.source import frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.maximise import Maximum, Point, maximise

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from metamiq.errors import DataError
 from metamiq.pooling.interval import Interval, WithInterval
 from metamiq.pooling.records import RESULT_COLUMNS
-from metamiq.pooling.univariate_fit import frozen_copy
+from metamiq.pooling.source import frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.weight_functions import WeightFunction
