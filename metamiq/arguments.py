@@ -55,6 +55,29 @@ def check_finite(name: str, *values: object) -> None:
             raise ValueError(f"{name} must be a finite number, not {value!r}.")
 
 
+_FAR = 1e6  # times
+
+
+def check_comparable(name: str, value: float, among: ArrayLike) -> None:
+    """Raise ValueError when a number is not finite, or so far from all it is compared with that they look the same.
+
+    Examples
+    --------
+    >>> check_comparable("value", 0.59, [0.1, 0.9])
+    >>> check_comparable("value", 1e308, [0.1, 0.9])
+    Traceback (most recent call last):
+    ValueError: value must be comparable with the estimates, which lie between 0.1 and 0.9, not 1e+308.
+    """
+    check_finite(name, value)
+    known = np.asarray(among, dtype=float)
+    known = known[np.isfinite(known)]
+    if len(known) and abs(value) > _FAR * max(1.0, float(np.abs(known).max())):
+        raise ValueError(
+            f"{name} must be comparable with the estimates, which lie between {known.min():.6g} and "
+            f"{known.max():.6g}, not {value:.6g}."
+        )
+
+
 def generator(seed: int | None) -> np.random.Generator:
     """Random numbers that the same seed repeats; None draws a seed.
 

@@ -1,6 +1,7 @@
 """small-study, sensitivity, suspects and multiverse as a user types them."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -139,6 +140,15 @@ def test_multiverse_without_choices_says_what_to_do(run):
     shown = run("multiverse", "bcg")
     assert shown.exit_code == 2
     assert "choices.toml was not found" in shown.stderr
+
+
+@pytest.mark.parametrize("value", ["1e308", "-1e30"])
+def test_multiverse_refuses_a_value_that_nothing_can_be_compared_with(run, value):
+    shown = run("multiverse", "--value", value, "--curve", "curve.svg")
+    assert (shown.exit_code, shown.stdout) == (2, "")
+    assert "--value must be comparable with the estimates, which lie between -0.15" in shown.stderr
+    assert f"not {float(value):g}." in shown.stderr
+    assert not Path("curve.svg").exists()
 
 
 def test_multiverse_says_of_what_and_on_which_side(run, tmp_path):

@@ -244,6 +244,15 @@ def test_small_axes_reduce_the_type():
     assert max(t.get_fontsize() for t in figure.findobj(Text) if t.get_text()) < 9
 
 
+@pytest.mark.parametrize("value", [1e308, -1e9, float("inf"), float("nan")])
+def test_a_reference_must_fit_on_one_axis_with_the_effects(value):
+    with pytest.raises(ValueError, match=r"The reference must be (comparable|a finite)"):
+        plots.forest(mm.random_effects(synthetic(4)), reference=(value, "published"))
+    table = pd.DataFrame({"method": ["a", "b"], "estimate": [0.1, 0.4]})
+    with pytest.raises(ValueError, match=r"The reference must be (comparable|a finite)"):
+        plots.specification_curve(table, ["method"], reference=(value, "published"))
+
+
 def test_subgroups_have_their_own_diamonds():
     frame = synthetic(9).assign(disorder=list("abcabcabc"))
     sub = subgroups(frame, "disorder", test="z")

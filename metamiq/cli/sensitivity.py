@@ -296,7 +296,7 @@ def multiverse(
     DATASET is a bundled dataset's name or a folder with a choices.toml. Prints the share of specifications on each side
     of no effect, which choice moves the answer most, and what the specifications of each option come to.
     """
-    from metamiq.arguments import check_finite
+    from metamiq.arguments import check_comparable, check_finite
     from metamiq.protocol.compliance import Analysis, Ask, as_dict, comply, labels_in_words
     from metamiq.report.content import json_rows
     from metamiq.report.writing import json_text
@@ -310,6 +310,8 @@ def multiverse(
     wanted = Analysis("multiverse", "all choices at once", (Ask("sensitivity", "multiverse"),))
     planned = None if plan is None else comply(plan, [wanted])
     found = run(ds, level=level)
+    if value is not None:
+        check_comparable("--value", value, found.table["estimate"])
     moves, options = found.decomposition().reset_index(), found.options().reset_index()
     if as_json:
         answer: dict[str, Any] = {

@@ -327,7 +327,7 @@ def _curve(panel: Axes, ordered: pd.DataFrame, scale: Scale, x: Array, reference
             ends += [float(np.percentile(low[np.isfinite(low)], 2)), float(np.percentile(high[np.isfinite(high)], 98))]
     at = None
     if reference is not None:
-        at = float(np.log(reference[0])) if scale.is_ratio else float(reference[0])
+        at = scale.reference(reference[0], values)
         ends.append(at)
     pad = 0.06 * (max(ends) - min(ends)) or 0.1
     scale.set_axis(panel, min(ends) - pad, max(ends) + pad, 150.0, which="y")

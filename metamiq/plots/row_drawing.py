@@ -85,7 +85,7 @@ def draw_rows(
     )
     ax, factor, width = _place(ax, layout)
     size = FONT * factor
-    at = None if reference is None else _from_axis(scale, reference[0])
+    at = None if reference is None else scale.reference(reference[0], rows["yi"])
     low, high = axis_limits(rows, [x for x in (null, at, guide) if x is not None and np.isfinite(x)])
     ax.set_ylim(layout.height, 0.0)
     scale.set_axis(ax, low, high, width, size)
@@ -101,14 +101,6 @@ def draw_rows(
     if legend:
         _draw_legend(ax, layout, factor, legend)
     return ax
-
-
-def _from_axis(scale: Scale, value: float) -> float:
-    if not scale.is_ratio:
-        return float(value)
-    if not value > 0:
-        raise ValueError(f"The reference of a ratio must be greater than 0, as its axis shows it, not {value!r}.")
-    return float(np.log(value))
 
 
 def axis_limits(rows: pd.DataFrame, marked: Sequence[float] = ()) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from metamiq.arguments import check_comparable, check_finite
 from metamiq.plots.style import FONT, number, text_width
 from metamiq.pooling.records import RATIO_MEASURES
 
@@ -87,6 +88,18 @@ class Scale:
         """Effects in the units of the axis."""
         a = np.asarray(x, dtype=float)
         return np.exp(np.clip(a, -_LIMIT, _LIMIT)) if self.is_ratio else a
+
+    def reference(self, value: float, among: ArrayLike) -> float:
+        """A value in the units of the axis, on the scale of yi; ValueError where no axis shows it and the effects."""
+        if self.is_ratio:
+            if not value > 0:
+                raise ValueError(
+                    f"The reference of a ratio must be greater than 0, as its axis shows it, not {value!r}."
+                )
+            check_finite("The reference", value)
+            return float(np.log(value))
+        check_comparable("The reference", value, among)
+        return float(value)
 
     def text(self, x: float, digits: int = 2) -> str:
         """An effect in the units of the axis, as text."""
