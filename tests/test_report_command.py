@@ -88,6 +88,27 @@ def test_few_or_repeated_rows_are_no_obstacle(run, tmp_path, rows):
         assert result.exit_code == 0, result.stderr
 
 
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_sections_without_anything_to_say_are_left_out(run, tmp_path, k):
+    rows = "a,2001,0.1,0.04\nb,2002,0.3,0.03\nc,2003,0.2,0.02\n".splitlines()[:k]
+    (tmp_path / "few.csv").write_text("study,year,yi,vi\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    page = run("few.csv", "--out", "-").stdout
+    for key, least in (("studies", 1), ("what-if", 2), ("sensitivity", 2), ("small-study", 3)):
+        assert (f'<section id="{key}"' in page) == (f'href="#{key}"' in page) == (k >= least), key
+    assert page.count("Left out") == (k < 3)
+    assert "not used: " not in page or k == 3
+    data = json.loads(run("few.csv", "--out", "-", "--format", "json").stdout)
+    assert bool(data["small_study"]["methods"]) == (k >= 3)
+    (tmp_path / "protocol.toml").write_text(
+        'title = "made up"\n[plan]\nmeasure = "MD"\nmethod = "REML"\n[analyses]\n'
+        'sensitivity = ["leave_one_out", "cumulative", "fail_safe_n"]\n',
+        encoding="utf-8",
+    )
+    text = run("few.csv", "--out", "-", "--format", "md").stdout
+    assert ("there are fewer than 3 effect sizes" in text) == (k < 3)
+    assert ("it needs more studies than one" in text) == (k == 1)
+
+
 def test_names_from_a_table_cannot_become_markup(run, tmp_path):
     evil = '<script>alert(1)</script>,0.1,0.04\n"a|b",0.5,0.02\n</script><b>,0.2,0.03\n[x](http://y),1,0.1\n'
     (tmp_path / "evil.csv").write_text("study,yi,vi\n" + evil, encoding="utf-8")

@@ -39,7 +39,9 @@ def footer_lines(fit: Fit, level: float | None = None) -> list[str]:
     counts = f" ({count_text(points, fit.k - points)})" if points < fit.k else ""
     k = f"k = {fit.k}{counts} from {plural(fit.n_studies, 'study')}"
     lines = []
-    if fit.method in COMMON:
+    if fit.k == 1:
+        lines.append(f"{k}, in which no heterogeneity can be seen ({fit.method})")
+    elif fit.method in COMMON:
         lines.append(f"{k}; heterogeneity: Q({_q_df(fit)}) = {number(_q(fit))}, I² = {fit.I2:.0f}%")
     else:
         rest = "residual heterogeneity" if has_moderators(fit) else "heterogeneity"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import pandas as pd
 
@@ -48,12 +48,7 @@ def first_question(
     done = [(name, none if tables[name].empty else "") for name in ("leave_one_out", "cumulative")]
     done += [("audit", "")]
     done += [(name, _reason(x)) for name, x in (("subsets", panel), ("multiverse", choices)) if x is not None]
-    if small is not None:
-        done += small_study_done(small)
-    else:
-        few = f"there are fewer than {LEAST_POINTS} effect sizes"
-        done += [(name, few) for name in protocol.analyses.sensitivity if name in SMALL_STUDY]
-    return first_question_compliance(protocol, answers, done)
+    return first_question_compliance(protocol, answers, [*done, *_small_done(protocol, small)])
 
 
 def study_report(
@@ -62,15 +57,16 @@ def study_report(
     vtype: str | None,
     tables: Mapping[str, pd.DataFrame],
     panel: object,
-    small: SmallStudyEffects,
+    small: SmallStudyEffects | None,
     beside: Iterable[tuple[str, str, str]] = (),
 ) -> Compliance:
     """Label what the report on a study table holds."""
     from metamiq.protocol.study import study_compliance
 
-    why = {"leave_one_out": "it needs more studies than one", "cumulative": "years of publication are not known"}
+    one = "it needs more studies than one"
+    why = {"leave_one_out": one, "cumulative": one if fit.k == 1 else "years of publication are not known"}
     done = [(name, "" if name in tables else reason) for name, reason in why.items()]
-    done += [("subsets", _reason(panel)), *small_study_done(small)]
+    done += [("subsets", _reason(panel)), *_small_done(protocol, small)]
     return study_compliance(protocol, fit, vtype=vtype, beside=beside, done=done)
 
 
@@ -88,6 +84,13 @@ def small_study_done(small: SmallStudyEffects) -> list[tuple[str, str]]:
     """Methods for small-study effects by the names of a protocol, each with why it could not be used."""
     pairs = zip(small.table["method"], small.table["refused"], strict=True)
     return [(_METHODS[str(method)], str(refused)) for method, refused in pairs]
+
+
+def _small_done(protocol: Protocol, small: SmallStudyEffects | None) -> list[tuple[str, str]]:
+    if small is not None:
+        return small_study_done(small)
+    few = f"there are fewer than {LEAST_POINTS} effect sizes"
+    return [(name, few) for name in protocol.analyses.sensitivity if name in SMALL_STUDY]
 
 
 def label_first_question(tables: Mapping[str, pd.DataFrame], planned: Compliance) -> dict[str, pd.DataFrame]:
@@ -114,11 +117,15 @@ def with_labels(table: pd.DataFrame, keys: Sequence[str], planned: Compliance) -
     return table.assign(planned=[planned.label(key) for key in keys])
 
 
-def label_small_study(small: SmallStudyEffects, planned: Compliance | None) -> SmallStudyEffects:
+@overload
+def label_small_study(small: SmallStudyEffects, planned: Compliance | None) -> SmallStudyEffects: ...
+@overload
+def label_small_study(small: None, planned: Compliance | None) -> None: ...
+def label_small_study(small: SmallStudyEffects | None, planned: Compliance | None) -> SmallStudyEffects | None:
     """The methods for small-study effects, each with its label."""
     from dataclasses import replace
 
-    if planned is None:
+    if planned is None or small is None:
         return small
     return replace(small, table=with_labels(small.table, [_METHODS[str(m)] for m in small.table["method"]], planned))
 

@@ -30,7 +30,7 @@ from metamiq.report.document import (
     Text,
     grid,
 )
-from metamiq.report.planned import label_small_study, label_tables, mark, study_report, with_sentence
+from metamiq.report.planned import LEAST_POINTS, label_small_study, label_tables, mark, study_report, with_sentence
 from metamiq.report.review import NOTHING, Review, outcomes_of_table, review_parts
 from metamiq.report.small_study import small_study_blocks, small_study_data, small_study_table
 from metamiq.report.versions import versions
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from metamiq.protocol.record import Protocol
+    from metamiq.sensitivity.small_study_overview import SmallStudyEffects
 
 _FUNNEL = (
     "Effects against their standard errors. Grey regions say how significant an effect there is: gaps where results "
@@ -79,7 +80,7 @@ def document(
         Flow of studies, risk of bias, certainty of the evidence; see `review.find_review`.
     """
     measure, title = fit.measure, _title(fit, name, protocol)
-    found = small_study_effects(fit)
+    found = small_study_effects(fit) if fit.k >= LEAST_POINTS else None
     unlabelled = _tables(fit)
     panel = what_if.study_table(fit, groups, "g" if measure == "SMD" else "mean")
     further = differences.planned_differences(fit, protocol)
@@ -105,31 +106,25 @@ def document(
             key: [{str(k): json_value(v) for k, v in row.items()} for row in table.to_dict(orient="records")]
             for key, table in tables.items()
         },
-        "small_study": small_study_data(small),
+        "small_study": small_study_data(small) if small else {"methods": [], "caution": _left_out(fit)},
         "protocol": as_dict(planned),
         **methods.data(paragraphs),
         "glossary": glossary.GENERAL,
         "versions": versions(),
         "derivations": {item.key: {"title": item.title, "text": item.text} for item in explained},
     }
-    files = tables | {"small_study": small_study_table(small)}
-    if isinstance(panel, CannotFit):
-        asked: tuple[Block, ...] = (Text(panel.reason),)
-    else:
-        asked = (Panel(panel.payload(), what_if.describe(panel)),)
+    files = tables | ({"small_study": small_study_table(small)} if small else {})
+    asked = Text(panel.reason) if isinstance(panel, CannotFit) else Panel(panel.payload(), what_if.describe(panel))
+    without = (Text(_left_out(fit), soft=True),) if _left_out(fit) else ()
     sections = [
         Section("forest", "Forest plot", _drawn(figures, ("forest", "Effect sizes, their mean and its intervals."))),
         *shown.findings,
-        Section("what-if", "What if", asked),
-        Section("studies", "Studies", (_studies(tables["effects"], known),)),
+        *([Section("what-if", "What if", (asked,))] if fit.k > 1 else []),
+        Section("studies", "Studies", (_studies(tables["effects"], known), *without)),
         *shown.studies,
         *differences.sections(further, planned),
-        Section("sensitivity", "How far each study moves it", _sensitivity(tables, figures)),
-        Section(
-            "small-study",
-            "Small-study effects",
-            (*_drawn(figures, ("funnel", _FUNNEL)), *small_study_blocks(small)),
-        ),
+        *([Section("sensitivity", "How far each study moves it", _sensitivity(tables, figures))] if fit.k > 1 else []),
+        *([Section("small-study", "Small-study effects", _small_study(small, figures))] if small else []),
         Section("derivations", "How each number came about", (Explanations(explained),)),
         Section("calculator", "Calculator", (Text("Hedges g from what a paper prints, step by step."), Calculator())),
         Section(
@@ -152,6 +147,15 @@ def _title(fit: PooledEffect, name: str, protocol: Protocol | None) -> str:
     if protocol is not None:
         return protocol.title
     return f"{name}: a {'fixed-effect' if fit.method == 'FE' else 'random-effects'} meta-analysis"
+
+
+def _left_out(fit: PooledEffect) -> str:
+    """Why sections are missing that have nothing to say about so few effect sizes; nothing where none is."""
+    if fit.k >= LEAST_POINTS:
+        return ""
+    if fit.k > 1:
+        return f"Left out: small-study effects, whose tests and corrections need at least {LEAST_POINTS} effect sizes."
+    return "Left out, as one effect size cannot show it: what if, how far each study moves it, small-study effects."
 
 
 def _answer(fit: PooledEffect, table: str) -> list[str]:
@@ -188,11 +192,13 @@ def _tables(fit: PooledEffect) -> dict[str, pd.DataFrame]:
         ci_high=fit.source.yi + half,
         weight=100.0 * fit.weights,
     )
-    out = {"effects": effects}
+    out: dict[str, pd.DataFrame] = {"effects": effects}
+    if fit.k == 1:
+        return out
     for key, name, refits in (("leave_one_out", "without", leave_one_out), ("cumulative", "added", cumulative)):
         try:
             table = refits(fit).reset_index()
-        except DataError:  # one study, or no year
+        except DataError:  # no year
             continue
         columns = [name, "k", "estimate", "ci_low", "ci_high", "tau2", "I2"]
         out[key] = table[[c for c in columns if c in table]]
@@ -214,8 +220,9 @@ def _figures(fit: PooledEffect, groups: tuple[str, str], risk_of_bias: pd.DataFr
     add("forest", lambda: plots.forest(fit, groups=groups, risk_of_bias=risk_of_bias))
     if fit.k > 1:
         add("leave_one_out", lambda: plots.leave_one_out(fit, groups=groups))
+    if fit.k >= LEAST_POINTS:
         add("funnel", lambda: plots.funnel(fit))
-    if "year" in fit.effects:
+    if "year" in fit.effects and fit.k > 1:
         add("cumulative", lambda: plots.cumulative(fit, groups=groups))
     return out
 
@@ -239,6 +246,10 @@ def _studies(effects: pd.DataFrame, known: set[str]) -> Block:
         cells={"yi": effect, "weight": lambda r: Cell(fixed(r["weight"], 1), True, why="pooled")},
         heads={"row": "study", "yi": "effect", "weight": "weight %"},
     )
+
+
+def _small_study(small: SmallStudyEffects, figures: dict[str, str]) -> tuple[Block, ...]:
+    return (*_drawn(figures, ("funnel", _FUNNEL)), *small_study_blocks(small))
 
 
 def _sensitivity(tables: dict[str, pd.DataFrame], figures: dict[str, str]) -> tuple[Block, ...]:
