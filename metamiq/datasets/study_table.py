@@ -46,8 +46,8 @@ def read_table(
     DataFrame
         One row per row of the file. Numbers are int64 when every cell is filled with a whole number and float64
         otherwise, with NaN for an empty cell; text is `str`, with None for an empty cell. ``attrs["notes"]`` lists what
-        was noticed and ``attrs["file"]`` is the file; ``attrs["several"]`` is there when the rows belong to several
-        analyses, and says so.
+        was noticed, ``attrs["columns"]`` has our name of each column that had another one, ``attrs["file"]`` is the
+        file; ``attrs["several"]`` is there when the rows belong to several analyses, and says so.
 
     Raises
     ------
@@ -123,6 +123,7 @@ def read_table(
             checked.frame.attrs["several"] = problem
     checked.frame.attrs["notes"] = [*table.notes, *checked.notes, *about, *taken]
     checked.frame.attrs["file"] = file
+    checked.frame.attrs["columns"] = {name: ours for name, ours in zip(header, after, strict=True) if name != ours}
     return checked.frame
 
 
