@@ -13,7 +13,7 @@ import metamiq as mm
 from metamiq.question import Answers, CannotFit
 from metamiq.report import all_subsets, content, figures, study_report, what_if
 from metamiq.report.choices import choices_of
-from metamiq.report.document import cell_text, grid
+from metamiq.report.document import Document, Section, cell_text, grid
 from metamiq.report.first_question import document
 from metamiq.report.markdown import markdown
 from metamiq.report.page import inline_svg, json_for_page, page, script_hash
@@ -58,7 +58,7 @@ def html(whole):
 
 
 class Tags(HTMLParser):
-    VOID = ("meta", "link", "br", "img", "hr", "input")
+    VOID = ("meta", "link", "br", "wbr", "img", "hr", "input")
 
     def __init__(self):
         super().__init__()
@@ -412,3 +412,11 @@ def test_without_declared_choices_the_report_says_so(tmp_path):
     found = choices_of(mm.read_dataset(tmp_path / "own"), "0.59")
     assert isinstance(found, CannotFit)
     assert "choices" in found.reason
+
+
+def test_identifiers_are_broken_at_separators_only():
+    row = {"study": "a", "sources": "NCT01234567, ISRCTN12345678; 10.1016/j.brat.2016.02.010 <i>"}
+    table = grid("characteristics", pd.DataFrame([row]), "Made up.")
+    made = page(Document("made up", (), (), (Section("characteristics", "Studies", (table,)),), {}))
+    assert "NCT01234567, ISRCTN12345678; 10.<wbr>1016/<wbr>j.<wbr>brat.<wbr>2016.<wbr>02.<wbr>010 &lt;i&gt;" in made
+    assert "anywhere" not in re.sub(r"@media print.*", "", made.split("</style>")[0].split(".steps .formula")[0])

@@ -7,11 +7,14 @@ import hashlib
 import json
 import re
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from metamiq.report.document import Document
 from metamiq.wording import true_minus
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 def inline_svg(svg: str, name: str) -> str:
@@ -38,6 +41,27 @@ def data_link(name: str, content: str) -> str:
     return f"data:{kind};charset=utf-8,{quote(content)}"
 
 
+_LONG_WORD = re.compile(r"(\S{18,})")
+_SEPARATOR = re.compile(r"(?<=[/._:;?&=-])(?=\w)")
+
+
+def breakable(text: str) -> Markup:
+    """Escaped text whose long words may be broken after a separator, and nowhere else: identifiers stay whole.
+
+    Examples
+    --------
+    >>> print(breakable("NCT01234567, 10.1001/jama.1994 and https://example.org/a_long_name"))
+    NCT01234567, 10.1001/jama.1994 and https://<wbr>example.<wbr>org/<wbr>a_<wbr>long_<wbr>name
+    """
+    from markupsafe import Markup, escape
+
+    # Every second piece is a long word.
+    pieces = enumerate(_LONG_WORD.split(text))
+    return Markup("").join(
+        Markup("<wbr>").join(_SEPARATOR.split(piece)) if i % 2 else escape(piece) for i, piece in pieces
+    )
+
+
 def page(document: Document) -> str:
     """The report as HTML. The script is allowed by its hash; nothing else can run or load."""
     import jinja2
@@ -53,6 +77,7 @@ def page(document: Document) -> str:
         lstrip_blocks=True,
     )
     environment.filters["drawing"] = lambda figure: Markup(inline_svg(figure.svg, figure.name))
+    environment.filters["breakable"] = breakable
     environment.filters["signs"] = true_minus
     environment.filters["json"] = lambda value: Markup(json_for_page(value))
     environment.filters["data_link"] = data_link
