@@ -314,33 +314,11 @@ def check_size(effects: pd.DataFrame, what: str, most: int) -> None:
 
 def with_effects(table: pd.DataFrame, measure: str | None, vtype: str | None = None) -> pd.DataFrame:
     """The table with yi and vi, computed or its own; rows without an effect size are named and left out."""
-    from metamiq.effects.measures import effect_sizes
-    from metamiq.errors import DataError
+    from metamiq.effects.study_effects import study_effects
 
-    if "several" in table.attrs:
-        raise DataError(table.attrs["several"])
-    if measure is not None:
-        effects = effect_sizes(table, measure, **({} if vtype is None else {"vtype": vtype}))
-    elif {"yi", "vi"} <= set(table.columns):
-        effects = table
-    elif {"yi", "sei"} <= set(table.columns):
-        effects = table.assign(vi=table["sei"] ** 2)
-    else:
-        raise DataError(
-            "The table must have yi and vi, or --measure must say what to compute, but its columns are "
-            f"{', '.join(map(str, table.columns))}. Give --measure SMD for means and SDs, --measure OR for counts; or "
-            'say which column is which, for instance --column "NAME=yi" --column "NAME=sei".'
-        )
-    missing = effects["yi"].isna() | effects["vi"].isna()
-    if missing.any():
-        label = next((c for c in ("study", "trial_id", "label") if c in effects), None)
-        names = (
-            [str(x) for x in effects.loc[missing, label]]
-            if label
-            else [f"row {i + 1}" for i in missing.to_numpy().nonzero()[0]]
-        )
-        say(f"note: left out, no effect size: {', '.join(names)}")
-        effects = effects.loc[~missing]
+    effects, left_out = study_effects(table, measure, vtype)
+    if left_out:
+        say(f"note: left out, no effect size: {', '.join(left_out)}")
     return effects
 
 
