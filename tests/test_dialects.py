@@ -146,11 +146,11 @@ def test_the_analyses_of_a_review_are_not_pooled_together(tmp_path):
 
 def test_ratios_of_revman_5_are_not_taken_for_logarithms(tmp_path):
     file = tmp_path / "t.csv"
-    header = "Comparison Number,Outcome Number,Study,Events 1,Total 1,Events 2,Total 2,Effect Estimate,CI start,CI end"
+    header = "Comparison Number,Outcome Number,Study,Events 1,Total 1,Events 2,Total 2,Effect Estimate,CI Start,CI End"
     file.write_text(f"{header}\n1,1,A,3,30,5,31,0.6,0.2,2\n1,1,B,4,40,9,41,0.5,0.2,2\n", encoding="utf-8")
     table = read_table(file)
     assert "yi" not in table
-    assert "'Effect Estimate', 'CI start', 'CI end' left as found" in " ".join(table.attrs["notes"])
+    assert "'Effect Estimate', 'CI Start', 'CI End' left as found" in " ".join(table.attrs["notes"])
     assert pooled(file, "--measure", "OR")[0]["estimate"] < 0
 
 

@@ -1,10 +1,9 @@
 """Other programs' names for our columns, and the rule by which a header is understood.
 
 Names are compared without case, blanks and punctuation: ``Mean.e``, ``mean e`` and ``MEAN_E`` are one name. What is
-listed here is what other programs write or ask for; a name that two programs use for different things (``T``, ``R``,
-``P``) is left out. The names of metafor, R meta (and its import of RevMan's files), Metapsy, MetaInsight and JASP are
-those of their documentation or example files; those of CMA (``Group-A Mean`` and the like) are unconfirmed, but for
-``Std diff in means``, ``Hedges's g`` and ``Std Err``.
+listed here is what other programs write or ask for, or what is common in tables made by hand; a name that two programs
+use for different things (``T``, ``R``, ``P``) is left out. ``docs/formats.md`` says which names were confirmed, and
+where.
 """
 
 from __future__ import annotations
@@ -54,7 +53,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "experimental sd",
         "sd_arm1",
         "group-a std-dev",
-        "group-a sd",
         "grp1sd",
         "sd_t",
         "sd treatment",
@@ -72,7 +70,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "n_arm1",
         "totaln_arm1",
         "group-a sample size",
-        "group-a n",
         "grp1n",
         "n_t",
         "n treatment",
@@ -91,7 +88,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "grp2m",
         "mean control",
     ),
-    "sd2i": ("sd2", "sd.c", "control sd", "sd_arm2", "group-b std-dev", "group-b sd", "grp2sd", "sd control"),
+    "sd2i": ("sd2", "sd.c", "control sd", "sd_arm2", "group-b std-dev", "grp2sd", "sd control"),
     "n2i": (
         "n2",
         "n.c",
@@ -101,7 +98,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "n_arm2",
         "totaln_arm2",
         "group-b sample size",
-        "group-b n",
         "grp2n",
         "n control",
     ),

@@ -8,12 +8,13 @@ import io
 import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, compress
 from operator import itemgetter
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from metamiq.datasets.faults import Fault, FaultyDataError, control_character, quoted
@@ -63,6 +64,11 @@ class CsvTable(NamedTuple):
     notes: tuple[str, ...]
     separator: str
     header_line: int
+
+    def only(self, keep: Sequence[bool], note: str) -> CsvTable:
+        """The table of some of its rows, with a note that says which."""
+        frame = self.frame[np.asarray(keep)].reset_index(drop=True)
+        return self._replace(frame=frame, lines=tuple(compress(self.lines, keep)), notes=(*self.notes, note))
 
 
 def read_csv_table(path: str | PathLike[str]) -> CsvTable:

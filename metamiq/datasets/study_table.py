@@ -11,7 +11,8 @@ import pandas as pd
 from metamiq.datasets.aliases import understand
 from metamiq.datasets.csv_table import CsvTable, read_csv_table
 from metamiq.datasets.faults import FaultyDataError
-from metamiq.datasets.layouts import layout_of, several
+from metamiq.datasets.layout_rows import different, several, without_fillers, without_summaries
+from metamiq.datasets.layouts import layout_of
 from metamiq.datasets.study_models import StudyRow
 from metamiq.datasets.validate import check_rows
 from metamiq.datasets.workbook import WORKBOOKS, is_workbook, read_workbook
@@ -91,9 +92,14 @@ def read_table(
         for name in sorted(set(names) - set(header)):
             have = ", ".join(map(repr, sorted(header)))
             raise ValueError(f"{argument} must name columns of {file} ({have}), not {name!r}.")
+    layout = layout_of(header)
+    if layout is not None:
+        table = without_summaries(table, layout, file)
     if where:
         table = _only(table, where, file)
-    layout = layout_of(header)
+    if layout is not None:
+        table = without_fillers(table, layout, chosen)
+        header = [str(name) for name in table.frame]
     renamed = understand(header, chosen, file, layout)
     after = [renamed.get(name, name) for name in header]
     twice = sorted({name for name in after if after.count(name) > 1})
@@ -118,6 +124,7 @@ def read_table(
         for reason in dict.fromkeys(layout.left.values()):
             left = [repr(name) for name, why in layout.left.items() if why == reason and name in after]
             about += [f"{', '.join(left)} left as found: {reason}"] if left else []
+        about += different(table, layout)
         rows = {name: table.frame[renamed.get(name, name)].tolist() for name in layout.analysis if name in header}
         if problem := several(layout, rows):
             checked.frame.attrs["several"] = problem
@@ -136,6 +143,4 @@ def _only(table: CsvTable, where: Mapping[str, str], file: str) -> CsvTable:
     if not keep.any():
         there = {name: sorted(set(table.frame[name]))[:10] for name in where}
         raise ValueError(f"where must leave at least one row of {file}, but none has {asked}; there are {there}.")
-    lines = tuple(line for line, kept in zip(table.lines, keep, strict=True) if kept)
-    note = f"{len(lines)} of {len(table.lines)} rows read: {asked}"
-    return table._replace(frame=table.frame[keep].reset_index(drop=True), lines=lines, notes=(*table.notes, note))
+    return table.only(keep.tolist(), f"{keep.sum()} of {len(keep)} rows read: {asked}")
