@@ -22,10 +22,18 @@ EXIT_CODES = {
 }
 
 
+# What a reader is told to save, and where.
+FILES = {
+    ("A reviewer", "toml"): "made-up.toml",
+    ("A review to publish", "toml"): "my-review/protocol.toml",
+    ("A review to publish", "csv"): "my-review/flow.csv",
+}
+
+
 def parts(title):
     """The blocks of one section: (language, text)."""
     text = TOUR.read_text(encoding="utf-8")
-    section = re.search(rf"^## {title}.*?(?=^## |\Z)", text, flags=re.S | re.M)
+    section = re.search(rf"^## {title}\b.*?(?=^## |\Z)", text, flags=re.S | re.M)
     assert section, f"docs/tour.md must have a section '{title}'"
     return re.findall(r"^```(\w+)\n(.*?)^```", section[0], flags=re.S | re.M)
 
@@ -54,7 +62,7 @@ def run_commands(block):
         assert_shown(shown, result.stdout + result.stderr, command)
 
 
-@pytest.mark.parametrize("title", ["A researcher", "A student", "A reviewer"])
+@pytest.mark.parametrize("title", ["A researcher", "A student", "A reviewer", "A review to publish"])
 def test_the_tour_is_true(title, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names, printed = {}, ""
@@ -63,8 +71,8 @@ def test_the_tour_is_true(title, tmp_path, monkeypatch):
     for language, text in blocks:
         if language == "console":
             run_commands(text)
-        elif language == "toml":
-            (tmp_path / "made-up.toml").write_text(text, encoding="utf-8")
+        elif (title, language) in FILES:
+            (tmp_path / FILES[title, language]).write_text(text, encoding="utf-8")
         elif language == "python":
             out = io.StringIO()
             with redirect_stdout(out):
@@ -80,6 +88,7 @@ def test_files_of_the_tour_are_named_as_made_up():
     (text,) = [text for language, text in parts("A reviewer") if language == "toml"]
     assert "MADE UP" in text
     assert 'source = "made up"' in text
+    assert any("MADE UP" in text for language, text in parts("A review to publish") if language == "toml")
 
 
 def test_a_line_that_is_not_printed_fails():
