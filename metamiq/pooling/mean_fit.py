@@ -6,10 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from metamiq.pooling.tables import Array, Tables, dot
+from metamiq.pooling.tables import BLOCK, Array, Tables, dot
 from metamiq.pooling.traces import mended
-
-BLOCK = 8_192  # rows of a long table summed at once: 64 KB an array
 
 
 class MeanForms:

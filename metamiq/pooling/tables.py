@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 # Between these, sums of squares and of squared weights neither overflow nor vanish.
 SMALLEST, LARGEST = 1e-50, 1e50
 
+BLOCK = 8_192  # rows of a long table summed at once: 64 KB an array
+
 
 class Tables(NamedTuple):
     """B tables of k rows. Arrays with a leading 1 are shared by all tables."""
@@ -27,6 +29,7 @@ class Tables(NamedTuple):
     X: Array | None  # (B or 1, k, p); None: a mean only
     k: Array  # (B,): rows counted
     p: int
+    powers: Array | None = None  # (k, 4): 1, y - c, (y - c)^2 and y, for many short tables with one yi and no X
 
     @property
     def size(self) -> int:
@@ -62,7 +65,7 @@ class Tables(NamedTuple):
         yi, vi = pick(self.yi), pick(self.vi)
         assert yi is not None
         assert vi is not None
-        return Tables(yi, vi, pick(self.n), pick(self.X), self.k[rows], self.p)
+        return Tables(yi, vi, pick(self.n), pick(self.X), self.k[rows], self.p, self.powers)
 
 
 def tables(
@@ -100,7 +103,7 @@ def tables(
     b = max(y.shape[0], v.shape[0], 1 if x is None else x.shape[0], 1 if n is None else n.shape[0])
     if n is None:
         _check_rows(y, v)
-        return Tables(y, v, None, x, np.full(b, float(y.shape[1])), p)
+        return Tables(y, v, None, x, np.full(b, float(y.shape[1])), p, None if b == 1 else _powers(y, v, x))
     n = np.broadcast_to(n, (b, y.shape[1]))
     unused = n == 0
     if unused.any():
@@ -110,7 +113,19 @@ def tables(
         blank = unused.all(axis=0, keepdims=True) if v.shape[0] == 1 else unused
         v = np.where(blank, 1.0, v)
     _check_rows(y, v)
-    return Tables(y, v, n, x, n.sum(axis=1), p)
+    return Tables(y, v, n, x, n.sum(axis=1), p, _powers(y, v, x))
+
+
+def _powers(y: Array, v: Array, x: Array | None) -> Array | None:
+    if x is not None or y.shape[0] > 1 or y.shape[1] > 2 * BLOCK:
+        return None
+    # c is near the mean of every table that has the heavy rows; the others show that they lose digits.
+    w = 1.0 / v[0]
+    out = np.empty((y.shape[1], 4))
+    out[:, 0], out[:, 3] = 1.0, y[0]
+    np.subtract(y[0], (w @ y[0]) / w.sum(), out=out[:, 1])
+    np.multiply(out[:, 1], out[:, 1], out=out[:, 2])
+    return out
 
 
 def by_columns(t: Tables) -> Tables:

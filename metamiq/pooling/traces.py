@@ -104,7 +104,7 @@ def mended(out: Array, large: Array, fit: Weighted, *ds: Array | None) -> Array:
     tr(P D P D); None is the identity.
     """
     lost = out < DOUBTFUL * large
-    if not lost.any():
+    if not np.count_nonzero(lost):  # quicker than any() on few numbers
         return out
     doubtful = np.flatnonzero(lost)
 

@@ -14,7 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from metamiq.pooling.linear_fit import RegressionFit
-from metamiq.pooling.mean_fit import BLOCK, LongMeanFit, MeanFit
+from metamiq.pooling.mean_fit import LongMeanFit, MeanFit
+from metamiq.pooling.shared_mean import SharedMeanFit
+from metamiq.pooling.tables import BLOCK
 from metamiq.pooling.tables import Array as Array
 from metamiq.pooling.tables import Tables as Tables
 from metamiq.pooling.tables import by_columns as by_columns
@@ -22,12 +24,14 @@ from metamiq.pooling.tables import dot as dot
 from metamiq.pooling.tables import row_sum as row_sum
 from metamiq.pooling.tables import tables as tables
 
-Fit = MeanFit | LongMeanFit | RegressionFit
+Fit = MeanFit | SharedMeanFit | LongMeanFit | RegressionFit
 
 
 def fit(t: Tables, w: Array) -> Fit:
     """The weighted fit of each table with weights `w` of shape (B or 1, k), `n` not included."""
-    return MeanFit(t, w) if t.X is None else RegressionFit(t, w)
+    if t.X is not None:
+        return RegressionFit(t, w)
+    return MeanFit(t, w) if t.powers is None else SharedMeanFit(t, w)
 
 
 def fit_tau2(t: Tables, tau2: Array) -> Fit:
