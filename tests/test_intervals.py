@@ -84,6 +84,18 @@ def test_henmi_copas_without_heterogeneity():
     assert_allclose(coverage, 0.9, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("y", "v", "ends"),
+    [
+        ([0.4, -0.8], [1.0, 1e-7], [-1121.7392815122, 1120.1392817522]),
+        ([0.4, -0.8, 1.5, 0.2], [1.0, 1e-3, 1e-6, 1e-10], [-5.7601454334908, 6.1604052075274]),
+    ],
+)
+def test_henmi_copas_keeps_its_digits_beside_a_study_with_all_the_weight(y, v, ends):
+    """With 40 digits and dense matrices the probability within these ends is 0.95 to the 13th decimal."""
+    assert_allclose(intervals.henmi_copas(y, v).interval, ends, rtol=1e-10)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6))
 def test_henmi_copas_follows_units_and_level(seed):

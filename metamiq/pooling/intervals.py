@@ -60,7 +60,8 @@ def henmi_copas(yi: ArrayLike, vi: ArrayLike, *, level: float = 0.95) -> HenmiCo
     t = tables(yi, vi)
     v = t.vi[0]
     w, k = 1.0 / v, len(v)
-    mean = float(fit(t, w[None]).beta[0, 0])
+    f = fit(t, w[None])
+    mean = float(f.beta[0, 0])
     if k == 1:
         return HenmiCopas(mean, np.nan, Interval(np.nan, np.nan), np.nan)
     tau2 = float(estimators.estimate(t, "DL")[0])
@@ -69,14 +70,14 @@ def henmi_copas(yi: ArrayLike, vi: ArrayLike, *, level: float = 0.95) -> HenmiCo
     se = np.sqrt(variance)
 
     # With R = (mean - mu) / se, yi - mu = c R + e, where e is independent of R and has variance S - cc', S = vi + tau2.
-    # So Q = (cR + e)'P(cR + e) has a mean and a variance given R that are linear in R^2. Pc and diag(P S) follow.
+    # So Q = (cR + e)'P(cR + e) has a mean and a variance given R that are linear in R^2. c is w S / (w1 se), and Pc is
+    # w times c less its weighted mean; for the heaviest study that difference is summed, because it would cancel.
     s = v + tau2
-    c = w * s / (w1 * se)
-    pc = w * (c - (w * c).sum() / w1)
-    cpc, cpspc = float((c * pc).sum()), float((s * pc**2).sum())
-    ws = w * s
-    tr_ps = float((ws - ws * w / w1).sum())
-    tr_psps = float((ws**2 - 2 * ws**2 * w / w1).sum() + ((ws * w).sum() / w1) ** 2)
+    apart, heaviest = w - w2 / w1, int(w.argmax())
+    apart[heaviest] = (w * (w[heaviest] - w)).sum() / w1
+    apart *= tau2 / (w1 * se)
+    cpc, cpspc = float((w * apart**2).sum()), float((s * (w * apart) ** 2).sum())
+    tr_ps, tr_psps = float(f.trPD(s[None])[0]), float(f.trPDPD(s[None])[0])
 
     def q_beyond(q: float, r: float) -> float:
         """P(Q > q | R = r)."""
