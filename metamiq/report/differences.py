@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from metamiq import plots
-from metamiq.errors import ConvergenceError
 from metamiq.explaining.methods import methods_paragraph
+from metamiq.pooling.beside import analyses_beside
 from metamiq.pooling.records import PooledEffect
-from metamiq.pooling.regression import meta_regression
 from metamiq.pooling.regression_fit import MetaRegression
-from metamiq.pooling.subgroups import Subgroups, subgroups
+from metamiq.pooling.subgroups import Subgroups
 from metamiq.report.document import Block, Figure, Section, Text, grid
 
 if TYPE_CHECKING:
@@ -53,19 +51,9 @@ def planned_differences(fit: PooledEffect, protocol: Protocol | None) -> list[Di
     """Fit what the protocol plans, by the pooled mean's own method."""
     if protocol is None:
         return []
-    own: dict[str, Any] = {"method": fit.method, "test": fit.test, "level": fit.level}
     further = protocol.analyses
-    asked: list[tuple[str, str, Callable[..., Any]]] = [
-        *(("subgroup", x, partial(subgroups, pi_method=fit.pi_method)) for x in further.subgroups),
-        *(("moderator", x, meta_regression) for x in further.moderators),
-    ]
-    out = []
-    for i, (kind, what, compute) in enumerate(asked, start=1):
-        try:
-            out.append(Difference(f"difference_{i}", kind, what, compute(fit.effects, what, **own), ""))
-        except (ValueError, ConvergenceError) as error:  # such as a column that the table does not have
-            out.append(Difference(f"difference_{i}", kind, what, None, str(error)))
-    return out
+    found = analyses_beside(fit, by=further.subgroups, moderators=further.moderators)
+    return [Difference(f"difference_{i}", x.kind, x.what, x.fit, x.failed) for i, x in enumerate(found, start=1)]
 
 
 def sections(found: Iterable[Difference], planned: Compliance | None) -> list[Section]:
