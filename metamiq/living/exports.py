@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +11,7 @@ import pandas as pd
 from metamiq.datasets import Dataset
 from metamiq.effects.trials import trial_effects
 from metamiq.errors import DataError
+from metamiq.living.spreadsheet import PLAIN, Dialect, spreadsheet_csv
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +23,14 @@ class Program:
     columns : dict of str to str
         Column of the program -> column of ours (empty where the table has none), or a text in quotation marks that
         stands in every row; ``{group1}`` and ``{group2}`` are the names of the groups.
-    separator, decimal : str
-        Between cells, and in numbers.
-    missing : str
-        What stands for no value.
+    dialect : Dialect
+        What stands between cells, in numbers, and for no value.
     known : str
         What is known of the format, and from where; told with every export.
     """
 
     columns: dict[str, str]
-    separator: str = ","
-    decimal: str = "."
-    missing: str = ""
+    dialect: Dialect = PLAIN
     known: str = ""
 
 
@@ -57,7 +50,7 @@ PROGRAMS: dict[str, Program] = {
             "sd_arm2": "sd2i", "n_arm1": "n1i", "n_arm2": "n2i",
             "precalc_g": "yi", "precalc_g_se": "sei", ".g": "yi", ".g_se": "sei",
         },
-        separator=";", decimal=",", missing="NA",
+        dialect=Dialect(separator=";", decimal=",", missing="NA"),
         known="variables and dialect of the Metapsy data standard (docs.metapsy.org, Data Format): semicolons, decimal "
         "commas, NA. What it asks for beyond the effects (outcome_type, instrument, time, rating) is not in the table, "
         "and study is our label",
@@ -101,7 +94,6 @@ _RAW = {
     *("label", "study", "trial_id", "year", "yi", "vi", "sei", "m1i", "m2i", "sd1i", "sd2i", "n1i", "n2i"),
     *("ai", "bi", "ci", "di", "x1i", "x2i", "t1i", "t2i"),
 }
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _SCRIPT_COLUMNS = ["trial_id", "label", "year", "kind", "yi", "vi", "yi_low", "yi_high", "n1i", "n2i"]
 _SCRIPT = r"""# Redoes the pooled effect of "{name}" in R. Needs metafor for the first part only.
 # effects.csv: one trial per row; a point has yi and vi, a bound yi_low and yi_high (-Inf, Inf where open).
@@ -215,8 +207,8 @@ def export_table(
     taken = {name.lower() for name in columns}
     for name in further if program != "revman" else ():
         if str(name).lower() not in taken:
-            columns[_cell(str(name), form)] = points[name]
-    return _csv(pd.DataFrame(columns, index=points.index), form)
+            columns[str(name)] = points[name]
+    return spreadsheet_csv(pd.DataFrame(columns, index=points.index), form.dialect)
 
 
 def further_columns(table: pd.DataFrame) -> list[str]:
@@ -283,28 +275,4 @@ def export_r(ds: Dataset) -> dict[str, str]:
     """
     effects = trial_effects(ds)
     safe = "".join(sign for sign in ds.name if sign.isalnum() or sign in "_-. ")
-    return {"analysis.R": _SCRIPT.format(name=safe), "effects.csv": _csv(effects[_SCRIPT_COLUMNS])}
-
-
-def _csv(table: pd.DataFrame, form: Program | None = None) -> str:
-    form = Program({}) if form is None else form
-    out = io.StringIO()
-    writer = csv.writer(out, delimiter=form.separator, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows([_cell(value, form) for value in row] for row in table.itertuples(index=False, name=None))
-    return out.getvalue()
-
-
-def _cell(value: Any, form: Program) -> str:
-    """A cell that R and spreadsheets read alike: infinity is R's word, a would-be formula text."""
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
-        return form.missing
-    if isinstance(value, float):
-        if math.isinf(value):
-            return "Inf" if value > 0 else "-Inf"
-        return (repr(int(value)) if value.is_integer() else repr(float(value))).replace(".", form.decimal)
-    # A bare carriage return is not quoted by the csv module, and begins a row in a spreadsheet.
-    text = " ".join(str(value).split()) if form.missing else re.sub(r"\r\n?", "\n", str(value))
-    if form.separator == ";":
-        text = text.replace(";", ",")  # the Metapsy standard has none in its cells
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA_STARTS) else text
+    return {"analysis.R": _SCRIPT.format(name=safe), "effects.csv": spreadsheet_csv(effects[_SCRIPT_COLUMNS])}

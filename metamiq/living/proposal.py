@@ -11,10 +11,11 @@ from typing import Any
 
 from metamiq.datasets import CsvTable, Fault, FaultyDataError, read_csv_table
 from metamiq.datasets.columns import columns_of
-from metamiq.datasets.faults import control_character, quoted
+from metamiq.datasets.faults import quoted
 from metamiq.datasets.models import Row
 from metamiq.datasets.reading import row_models
 from metamiq.datasets.workbook import read_workbook
+from metamiq.living.spreadsheet import text_fault
 
 #: Tables that a proposal may change.
 OPEN_TABLES = ("trials", "results", "dropout")
@@ -24,7 +25,6 @@ CITATION = ("source", "locator")
 BLANK = "(empty)"
 LARGEST_FILE = 5_000_000
 _FORM = ("table", "row", "field", "value")
-_FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,23 +132,6 @@ def read_proposal(path: str | PathLike[str]) -> Proposal:
     advice = "Save it as one of these; `metamiq new-trial` writes a template."
     rule, came = "a proposal must be a .csv, .toml or .xlsx file", f"its name ends in {file.suffix!r}"
     raise FaultyDataError([Fault(rule, came, name, advice=advice)])
-
-
-def text_fault(value: str) -> str:
-    """Why a text may not go into a table, in words; empty when it may.
-
-    Examples
-    --------
-    >>> text_fault("=HYPERLINK(1)"), text_fault("-0.25")
-    ("it begins with '=', which a spreadsheet runs as a formula", '')
-    """
-    if value.startswith(_FORMULA_STARTS):
-        try:
-            float(value.replace(",", "."))
-        except ValueError:
-            return f"it begins with {value[0]!r}, which a spreadsheet runs as a formula"
-    sign = control_character(value)
-    return f"it holds the control character {sign!r}" if sign else ""
 
 
 def _from_table(cells: CsvTable, name: str) -> Proposal:

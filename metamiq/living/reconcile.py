@@ -23,7 +23,8 @@ from metamiq.effects.trials import trial_effects
 from metamiq.errors import ConvergenceError, DataError
 from metamiq.living.compare import keyed_rows
 from metamiq.living.dry_run import with_proposal
-from metamiq.living.proposal import BLANK, OPEN_TABLES, read_proposal, text_fault
+from metamiq.living.proposal import BLANK, OPEN_TABLES, read_proposal
+from metamiq.living.spreadsheet import text_fault
 from metamiq.pooling.bounded import random_effects_bounded
 from metamiq.wording import count, fixed
 

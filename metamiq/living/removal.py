@@ -11,7 +11,8 @@ from metamiq.errors import DataError
 from metamiq.living.dry_run import Plan, as_it_would_be, evidence, planned
 from metamiq.living.folders import fingerprint
 from metamiq.living.merging import CellChange, cells_csv, current_cells
-from metamiq.living.proposal import OPEN_TABLES, text_fault
+from metamiq.living.proposal import OPEN_TABLES
+from metamiq.living.spreadsheet import text_fault
 
 #: What provenance.csv says in place of a source.
 REMOVED = "(removed)"
