@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -63,6 +64,25 @@ def test_the_ending_of_the_file_says_the_format(run, table, tmp_path):
     assert [row["added"] for row in data["tables"]["cumulative"]] == ["a", "c", "b"]
     again = run(table, "--out", "-", "--format", "json")
     assert again.stdout == (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+def test_a_ratio_is_told_as_a_ratio(run, tmp_path):
+    (tmp_path / "counts.csv").write_text(
+        "study,ai,n1i,ci,n2i\na,4,40,9,40\nb,5,50,9,52\nc,8,60,15,58\n", encoding="utf-8"
+    )
+    text = run("counts.csv", "--measure", "RR", "--out", "-", "--format", "md").stdout
+    fit = mm.random_effects(mm.effect_sizes(mm.read_table(tmp_path / "counts.csv"), "RR"))
+    middle, low, high = np.exp([fit.estimate, *fit.ci()])
+    assert (
+        f"The mean risk ratio of 3 effect sizes from 3 studies is {middle:.2f} (95% interval {low:.2f} to {high:.2f};"
+        in text
+    )
+    assert f"Its logarithm, with which all is computed: −{-fit.estimate:.2f} (95% interval" in text
+    low, high = np.exp(fit.pi())
+    assert f"the true risk ratio may lie between {low:.2f} and {high:.2f}." in text
+    assert "| log risk ratio |" in text  # the column of effects
+    (tmp_path / "wide.csv").write_text("study,ai,n1i,ci,n2i\na,1,4,3,4\nb,90,100,1,100\n", encoding="utf-8")
+    assert "inf" not in run("wide.csv", "--measure", "OR", "--out", "-", "--format", "md").stdout.split("## ")[0]
 
 
 def test_a_hartung_knapp_interval_that_is_too_narrow_is_told_where_it_is(run, table, tmp_path):

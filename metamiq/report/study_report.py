@@ -11,6 +11,7 @@ import pandas as pd
 from metamiq import plots
 from metamiq.errors import DataError
 from metamiq.explaining.methods import methods_paragraph
+from metamiq.plots.scale import Scale
 from metamiq.pooling.records import PooledEffect
 from metamiq.protocol.compliance import as_dict
 from metamiq.question import CannotFit
@@ -82,7 +83,7 @@ def document(
     measure, title = fit.measure, _title(fit, name, protocol)
     found = small_study_effects(fit) if fit.k >= LEAST_POINTS else None
     unlabelled = _tables(fit)
-    panel = what_if.study_table(fit, groups, "g" if measure == "SMD" else "mean")
+    panel = what_if.study_table(fit, groups, "g" if measure == "SMD" else _logarithm(measure) or "mean")
     further = differences.planned_differences(fit, protocol)
     beside = [(x.kind, x.what, x.failed) for x in further]
     planned = None if protocol is None else study_report(protocol, fit, vtype, unlabelled, panel, found, beside)
@@ -120,7 +121,7 @@ def document(
         Section("forest", "Forest plot", _drawn(figures, ("forest", "Effect sizes, their mean and its intervals."))),
         *shown.findings,
         *([Section("what-if", "What if", (asked,))] if fit.k > 1 else []),
-        Section("studies", "Studies", (_studies(tables["effects"], known), *without)),
+        Section("studies", "Studies", (_studies(tables["effects"], known, measure), *without)),
         *shown.studies,
         *differences.sections(further, planned),
         *([Section("sensitivity", "How far each study moves it", _sensitivity(tables, figures))] if fit.k > 1 else []),
@@ -158,22 +159,31 @@ def _left_out(fit: PooledEffect) -> str:
     return "Left out, as one effect size cannot show it: what if, how far each study moves it, small-study effects."
 
 
+def _logarithm(measure: str | None) -> str:
+    return f"log {_RATIOS[measure]}" if measure in _RATIOS else ""
+
+
 def _answer(fit: PooledEffect, table: str) -> list[str]:
     percent = f"{100 * fit.level:g}%"
-    interval = f"{percent} interval {fixed(fit.ci_low)} to {fixed(fit.ci_high)}"
-    pooled = f"{fixed(fit.estimate)} ({interval}; {p_text(fit.p_value)})"
-    if np.isnan(fit.ci_low):
-        pooled = fixed(fit.estimate)
-    first = f"The mean of {from_studies(fit.k, fit.n_studies)} is {pooled}."
-    if fit.measure in _RATIOS:
-        low, middle, high = (fixed(float(np.exp(x))) for x in (fit.ci_low, fit.estimate, fit.ci_high))
-        first += f" As {_RATIOS[fit.measure]}: {middle}{'' if np.isnan(fit.ci_low) else f' ({low} to {high})'}."
+    ratio, shown = _RATIOS.get(fit.measure or ""), Scale(fit.measure).text
+
+    def with_interval(text: Callable[[float], str], p_value: str = "") -> str:
+        middle, low, high = (text(x) for x in (fit.estimate, fit.ci_low, fit.ci_high))
+        return middle if np.isnan(fit.ci_low) else f"{middle} ({percent} interval {low} to {high}{p_value})"
+
+    p_value = f"; {p_text(fit.p_value)}"
+    if ratio:
+        first = f"The mean {ratio} of {from_studies(fit.k, fit.n_studies)} is {with_interval(shown, p_value)}."
+        first += f" Its logarithm, with which all is computed: {with_interval(fixed)}."
+    else:
+        first = f"The mean of {from_studies(fit.k, fit.n_studies)} is {with_interval(fixed, p_value)}."
     if np.isnan(fit.tau2):
         second = "With one effect size nothing can be said about how studies differ."
     else:
         second = f"Studies differ with tau2 = {fixed(fit.tau2, 3)} (I2 = {fit.I2:.0f}%)"
         if np.isfinite(fit.pi_low):
-            second += f"; in a new one the true effect may lie between {fixed(fit.pi_low)} and {fixed(fit.pi_high)}"
+            low, high = (shown(x) if ratio else fixed(x) for x in (fit.pi_low, fit.pi_high))
+            second += f"; in a new one the true {ratio or 'effect'} may lie between {low} and {high}"
         second += "."
     return [
         first,
@@ -231,7 +241,7 @@ def _drawn(figures: dict[str, str], *wanted: tuple[str, str]) -> tuple[Block, ..
     return tuple(Figure(name, figures[name], caption) for name, caption in wanted if name in figures)
 
 
-def _studies(effects: pd.DataFrame, known: set[str]) -> Block:
+def _studies(effects: pd.DataFrame, known: set[str], measure: str | None) -> Block:
     numbered = effects.assign(place=range(len(effects)))
 
     def effect(row: dict[str, Any]) -> Cell:
@@ -244,7 +254,7 @@ def _studies(effects: pd.DataFrame, known: set[str]) -> Block:
         "Effect size, sampling variance, interval and weight of each row.",
         ["row", "yi", "vi", "ci_low", "ci_high", "weight"],
         cells={"yi": effect, "weight": lambda r: Cell(fixed(r["weight"], 1), True, why="pooled")},
-        heads={"row": "study", "yi": "effect", "weight": "weight %"},
+        heads={"row": "study", "yi": _logarithm(measure) or "effect", "weight": "weight %"},
     )
 
 
