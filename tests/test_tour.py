@@ -1,4 +1,4 @@
-"""Every box of docs/tour.md runs, in order, and prints the lines that it shows."""
+"""Every box of docs/tour.md, and of the page on bounds, runs in order and prints the lines that it shows."""
 
 import io
 import re
@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from metamiq.cli import main
 
 TOUR = Path(__file__).parents[1] / "docs" / "tour.md"
+BOUNDS = TOUR.with_name("points_and_bounds.md")
 # Where the text says that a command ends with another exit code than 0.
 EXIT_CODES = {
     "metamiq check mi_cbt_anxiety": 1,
@@ -30,11 +31,11 @@ FILES = {
 }
 
 
-def parts(title):
+def parts(title, page=TOUR):
     """The blocks of one section: (language, text)."""
-    text = TOUR.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     section = re.search(rf"^## {title}\b.*?(?=^## |\Z)", text, flags=re.S | re.M)
-    assert section, f"docs/tour.md must have a section '{title}'"
+    assert section, f"{page.name} must have a section '{title}'"
     return re.findall(r"^```(\w+)\n(.*?)^```", section[0], flags=re.S | re.M)
 
 
@@ -62,6 +63,13 @@ def run_commands(block):
         assert_shown(shown, result.stdout + result.stderr, command)
 
 
+def output_of(code, names):
+    out = io.StringIO()
+    with redirect_stdout(out):
+        exec(code, names)
+    return out.getvalue()
+
+
 @pytest.mark.parametrize("title", ["A researcher", "A student", "A reviewer", "A review to publish"])
 def test_the_tour_is_true(title, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -74,14 +82,16 @@ def test_the_tour_is_true(title, tmp_path, monkeypatch):
         elif (title, language) in FILES:
             (tmp_path / FILES[title, language]).write_text(text, encoding="utf-8")
         elif language == "python":
-            out = io.StringIO()
-            with redirect_stdout(out):
-                exec(text, names)
-            printed = out.getvalue()
+            printed = output_of(text, names)
             plt.close("all")
         else:
             assert language == "text"
             assert_shown(text, printed, "the code above")
+
+
+def test_the_page_on_bounds_computes_what_it_shows():
+    (_, code), (_, shown) = parts("The model", BOUNDS)
+    assert_shown(shown, output_of(code, {}), "the model")
 
 
 def test_files_of_the_tour_are_named_as_made_up():
