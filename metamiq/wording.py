@@ -6,8 +6,8 @@ import math
 import re
 from typing import Any
 
-# A hyphen before a number that stands by itself; not one in a name, a date, a range or a web address.
-_NEGATIVE = re.compile(r"(?<![^\s(\[<>≤≥±,;:'\"])-(?=\.?\d|inf\b|∞)")
+# A hyphen in "k - 1" or before a number that stands by itself; not one in a name, a date, a range or a web address.
+_NEGATIVE = re.compile(r"(?<=\b[knp] )-(?= [\dp]\b)|(?<![^\s(\[<>≤≥±,;:'\"])-(?=\.?\d|inf\b|∞)")
 
 
 def fixed(value: float, digits: int = 2) -> str:
@@ -65,8 +65,8 @@ def true_minus(text: str) -> str:
 
     Examples
     --------
-    >>> true_minus("g = -0.71 (-1.11 to -0.32), 2010-2015, NCT-123, x -y")
-    'g = −0.71 (−1.11 to −0.32), 2010-2015, NCT-123, x -y'
+    >>> true_minus("g = -0.71 (-1.11 to -0.32), k - 2, 2010-2015, NCT-123, x -y")
+    'g = −0.71 (−1.11 to −0.32), k − 2, 2010-2015, NCT-123, x -y'
     """
     return _NEGATIVE.sub("\N{MINUS SIGN}", text)
 

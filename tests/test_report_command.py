@@ -116,6 +116,7 @@ def test_sections_without_anything_to_say_are_left_out(run, tmp_path, k):
     for key, least in (("studies", 1), ("what-if", 2), ("sensitivity", 2), ("small-study", 3)):
         assert (f'<section id="{key}"' in page) == (f'href="#{key}"' in page) == (k >= least), key
     assert page.count("Left out") == (k < 3)
+    assert '<section id="characteristics"' not in page  # names and years say nothing that is new
     assert "not used: " not in page or k == 3
     data = json.loads(run("few.csv", "--out", "-", "--format", "json").stdout)
     assert bool(data["small_study"]["methods"]) == (k >= 3)

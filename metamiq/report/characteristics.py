@@ -268,5 +268,5 @@ def _merged(row: dict[str, str]) -> tuple[Cell, ...]:
 
 
 def describes(table: pd.DataFrame) -> bool:
-    """Whether there is anything besides the names of the studies."""
-    return len(table.columns) > 1
+    """Whether there is anything besides the names and years of the studies."""
+    return not {*table.columns} <= {"study", "year"}
