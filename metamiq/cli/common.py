@@ -122,7 +122,7 @@ def read_study_table(file: Path, sheet: str | None, columns: tuple[str, ...], wh
     """A study table; what was noticed in reading, and what each column was taken for, goes to stderr."""
     from metamiq.datasets import read_table
 
-    named, only = _pairs("--column", columns), _pairs("--where", where)
+    named, only = pairs("--column", columns), pairs("--where", where)
     table = read_table(file, columns=named, sheet=sheet, where=only)
     for note in table.attrs.get("notes", ()):
         say(f"note: {note}")
@@ -157,15 +157,15 @@ def read_judgements(file: Path, tool: str | None = None) -> pd.DataFrame:
     return judged
 
 
-def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+def pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
     """What stands before and after the last equals sign, for --where after the first."""
-    pairs = {}
+    found = {}
     for text in given:
         name, sign, value = text.partition("=") if option == "--where" else text.rpartition("=")
         if not sign or not name:
             raise ValueError(f"{option} must be of the form COLUMN=..., not {text!r}.")
-        pairs[name] = value
-    return pairs
+        found[name] = value
+    return found
 
 
 def check_picture(path: Path | None, option: str) -> None:
