@@ -5,6 +5,7 @@ Every table, workbook, bundle and number here is made up.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.util
 import io
@@ -15,8 +16,9 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -359,7 +361,69 @@ def test_what_is_no_file_is_not_waited_for(evidence, command):
 
 def test_a_table_without_end_is_given_up(room, monkeypatch):
     monkeypatch.setattr("metamiq.datasets.csv_table.LARGEST_FILE", 1_000_000)
-    refused(run("pool", "/dev/zero"), "at most 1,000,000 bytes")
+    with piped(b"1,2\n" * 1_000_000) as place:
+        refused(run("pool", place), "at most 1,000,000 bytes")
+    refused(run("pool", "/dev/zero"), "this is a device")
+
+
+@contextlib.contextmanager
+def piped(content: bytes) -> Iterator[str]:
+    """What bash's `<(...)` gives a command: the end of a pipe to which another process writes."""
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "wb") as stream:
+            stream.write(content)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield f"/dev/fd/{reader}"
+    finally:
+        os.close(reader)
+        thread.join(timeout=10)
+
+
+WAITING: dict[str, Callable[[str], Result]] = {
+    **{command: lambda file, command=command: run(command, file) for command in ("pool", "check", "rob", "prisma")},
+    "report": lambda file: run("report", file, "--out", "r.html"),
+    "small-study": lambda file: run("small-study", file),
+    "sensitivity": lambda file: run("sensitivity", file),
+    "characteristics": lambda file: run("characteristics", file),
+    "explain": lambda file: run("explain", "a", "--dataset", file),
+    "compare": lambda file: run("compare", "--table", file),
+    "grade": lambda file: run("grade", file),
+    "judgements": lambda file: run("grade", "t.csv", "--judgements", file),
+    "protocol": lambda file: run("pool", "t.csv", "--protocol", file),
+    "add": lambda file: run("add", file, "--dataset", "mi_cbt_anxiety"),
+}
+
+
+@pytest.mark.parametrize("command", WAITING)
+def test_a_named_pipe_is_refused_and_not_waited_for(room, command):
+    (room / "t.csv").write_text(ROWS, encoding="utf-8")
+    os.mkfifo(room / "p.csv")
+    result = WAITING[command]("p.csv")
+    assert result.exit_code == 2
+    assert re.search("must be a (TOML )?file", result.stderr)
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["pool", "check", "report", "characteristics", "explain"])
+def test_what_a_shell_gives_open_is_read(room, command):
+    with piped(ROWS.encode()) as place:
+        result = WAITING[command](place)
+    assert result.exit_code == 0, result.output
+
+
+def test_standard_input_is_read(room):
+    call = [sys.executable, "-c", "from metamiq.cli import main; main()", "pool", "/dev/stdin"]
+    done = subprocess.run(call, input=ROWS.encode(), capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert b"k = 3" in done.stdout
+    done = subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert b"the file is empty (/dev/stdin)" in done.stderr
 
 
 OUTPUTS: dict[str, Callable[[Path], Result]] = {
@@ -732,7 +796,7 @@ def test_a_bad_toml_file(evidence, kind, command):
 
 
 def test_judgements_without_end_are_given_up(evidence):
-    refused(run("grade", evidence, "--judgements", "/dev/zero"), "at most 1,000,000 bytes")
+    refused(run("grade", evidence, "--judgements", "/dev/zero"), "is a device")
 
 
 @pytest.mark.parametrize(

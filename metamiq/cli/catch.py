@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metamiq.cli.common import EXIT_DISAGREES, guarded, open_dataset, say
+from metamiq.cli.common import EXIT_DISAGREES, guarded, is_table, open_dataset, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ def _open(data: str) -> tuple[Dataset | pd.DataFrame, Path]:
     from metamiq.datasets import read_table
 
     path = Path(data)
-    if path.is_file() or (path.suffix and not path.is_dir()):
+    if is_table(data):
         table = read_table(path)
         for note in table.attrs.get("notes", ()):
             say(f"note: {note}")

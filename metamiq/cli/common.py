@@ -64,6 +64,12 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def is_table(name: str) -> bool:
+    """Whether the name of a dataset or a study table is that of a table: no folder, and there or with an ending."""
+    path = Path(name)
+    return not path.is_dir() and (path.exists() or bool(path.suffix))
+
+
 def open_dataset(name_or_folder: str) -> Dataset:
     """A bundled dataset by name, or a folder; what was noticed in reading goes to stderr."""
     from metamiq.datasets import load_dataset, read_dataset

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metamiq.cli.common import EXIT_DISAGREES, guarded, open_dataset, say
+from metamiq.cli.common import EXIT_DISAGREES, guarded, is_table, open_dataset, say
 
 if TYPE_CHECKING:
     from metamiq.effects.derivation import Derivation
@@ -192,7 +192,7 @@ def explain(
     from metamiq.pooling.models import random_effects
     from metamiq.pooling.regression import meta_regression
 
-    subject: Any = read_table(dataset) if Path(dataset).is_file() else open_dataset(dataset)
+    subject: Any = read_table(dataset) if is_table(dataset) else open_dataset(dataset)
     if pooled:
         table = subject if not hasattr(subject, "trials") else subject.trials
         effects = table if name == "yi" else effect_sizes(table, name)

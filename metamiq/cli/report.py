@@ -10,6 +10,7 @@ import click
 from metamiq.cli.common import (
     group_options,
     guarded,
+    is_table,
     name_groups,
     open_dataset,
     read_study_table,
@@ -111,7 +112,7 @@ def _document(
 
     flow, rob, grade = review
     path = Path(source)
-    if path.is_file():
+    if is_table(source):
         table, name, home = read_study_table(path, *given), path.stem, path.parent
     else:
         refuse_table_options(*given)

@@ -11,6 +11,7 @@ import click
 from metamiq.cli.common import (
     group_options,
     guarded,
+    is_table,
     name_groups,
     open_dataset,
     read_judgements,
@@ -67,7 +68,7 @@ def characteristics(
     from metamiq.report.writing import csv_text, json_text
 
     opened, name = _open(source, sheet, columns, where)
-    if Path(source).is_file():
+    if is_table(source):
         from metamiq.cli.study_tables import check_size
 
         check_size(cast("pd.DataFrame", opened), "A table of characteristics", 10_000)
@@ -132,7 +133,7 @@ def grade(
     from metamiq.report.writing import csv_text, json_text
 
     opened, name = _open(source, sheet, columns, where)
-    folder = Path(source).parent if Path(source).is_file() else getattr(opened, "path", None)
+    folder = Path(source).parent if is_table(source) else getattr(opened, "path", None)
     judgements = judgements or (None if template else _beside(folder, GRADE))
     judged = rob or _beside(folder, RISK_OF_BIAS)
     pooled = _outcomes(opened, (protocol, folder), (groups, better), measure=measure, method=method, test=test)
@@ -154,8 +155,8 @@ def grade(
 def _open(
     source: str, sheet: str | None, columns: tuple[str, ...], where: tuple[str, ...]
 ) -> tuple[Dataset | pd.DataFrame, str]:
-    path = Path(source)
-    if path.is_file():
+    if is_table(source):
+        path = Path(source)
         return read_study_table(path, sheet, columns, where), path.stem
     refuse_table_options(sheet, columns, where)
     ds = open_dataset(source)

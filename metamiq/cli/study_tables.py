@@ -12,6 +12,7 @@ from metamiq.cli.common import (
     check_picture,
     group_options,
     guarded,
+    is_table,
     name_groups,
     open_dataset,
     read_judgements,
@@ -284,7 +285,7 @@ def fit_of(
     from metamiq.pooling.models import random_effects
 
     path = Path(source)
-    if path.is_file() or path.suffix:
+    if is_table(source):
         table = read_study_table(path, sheet, columns, where)
         plan = protocol_for(protocol, path.parent)
     else:

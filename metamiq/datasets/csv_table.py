@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from metamiq.datasets.faults import Fault, FaultyDataError, control_character, quoted
+from metamiq.datasets.opening import ADVICE, NoFileError, read_bytes
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 #: Longest cell that is read, in characters (the limit that Python's csv module comes with).
@@ -184,12 +185,13 @@ def table_of(
 def load(file: Path, name: str, largest: int) -> bytes:
     """The content of a table's file, of at most `largest` bytes; a `DataError` says why there is none."""
     try:
-        with open(file, "rb") as stream:  # not by its size: a pipe has none
-            raw = stream.read(largest + 1)
+        raw = read_bytes(file, largest)
         if len(raw) <= largest:
             return raw
         rule = f"a table must have at most {largest:,} bytes"
         fault = Fault(rule, "it has more", name, advice="Leave out the columns that are not needed.")
+    except NoFileError as error:
+        fault = Fault("a table must be a file", f"this is {error.strerror}", name, advice=ADVICE)
     except IsADirectoryError:
         fault = Fault("a table must be a file", "this is a folder", name, advice="Name the file in it.")
     except FileNotFoundError:

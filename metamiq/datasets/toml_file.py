@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from metamiq.datasets.opening import ADVICE, NoFileError, read_bytes
 from metamiq.errors import DataError
 
 LARGEST_FILE = 1_000_000
@@ -55,8 +56,9 @@ def read_toml(file: Path, what: str) -> dict[str, Any]:
     metamiq.errors.DataError: The file of choices must be there, but absent.toml was not found.
     """
     try:
-        with open(file, "rb") as stream:  # not by its size: a device has none
-            raw = stream.read(LARGEST_FILE + 1)
+        raw = read_bytes(file, LARGEST_FILE)
+    except NoFileError as error:
+        raise DataError(f"{what} must be a file, but {file} is {error.strerror}. {ADVICE}") from None
     except FileNotFoundError:
         raise DataError(f"{what} must be there, but {file} was not found.") from None
     except OSError as error:

@@ -1,0 +1,45 @@
+"""Opening a file that a user named, without waiting for what may never come."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+#: Where the system shows what a process has open already: standard input, and bash's ``<(...)``.
+_OPEN_ALREADY = ("/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd")
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+#: What to do with data that stand in no file.
+ADVICE = "Give data that stand in no file as /dev/stdin, or in bash as <(command)."
+
+
+class NoFileError(OSError):
+    """A named pipe, a device or a socket; `strerror` says which."""
+
+
+def read_bytes(file: Path, most: int) -> bytes:
+    """The content of a file; of one that has more than `most` bytes, one byte more than that.
+
+    A named pipe is not opened: that waits until somebody writes to it, for ever if nobody does. What the process was
+    given open is read, whatever it is: standard input as ``/dev/stdin``, and bash's ``<(...)`` as ``/dev/fd/63``.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read; `NoFileError` if it is no file.
+    ValueError
+        If its name has a NUL byte.
+    """
+    where = os.path.abspath(file)
+    if where != "/dev/stdin" and os.path.dirname(where) not in _OPEN_ALREADY:
+        kind = _KINDS.get(stat.S_IFMT(os.stat(file).st_mode))
+        if kind is not None:
+            raise NoFileError(errno.EINVAL, kind, str(file))
+    with open(file, "rb") as stream:  # not by its size: a pipe has none
+        return stream.read(most + 1)
