@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from metamiq.datasets import FaultyDataError, read_csv_table, read_table
-from metamiq.datasets.csv_table import LONGEST_CELL
+from metamiq.datasets.cells import LONGEST_CELL
 from metamiq.errors import DataError
 
 

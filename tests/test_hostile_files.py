@@ -26,7 +26,7 @@ from click.testing import CliRunner, Result
 
 import metamiq as mm
 from metamiq.cli import main
-from metamiq.datasets.csv_table import LONGEST_CELL
+from metamiq.datasets.cells import LONGEST_CELL
 from metamiq.living.bundle import bundle, verify
 from metamiq.living.proposal import read_proposal
 

@@ -1,7 +1,8 @@
 """Datasets: row models, reading a folder or any CSV dialect, the bundled datasets, their dictionary."""
 
 from metamiq.datasets.bundled import available_datasets, load_dataset
-from metamiq.datasets.csv_table import CsvTable, read_csv_table
+from metamiq.datasets.cells import CsvTable
+from metamiq.datasets.csv_table import read_csv_table
 from metamiq.datasets.datapackage import datapackage, write_datapackage
 from metamiq.datasets.faults import Fault, FaultyDataError
 from metamiq.datasets.models import ClaimRow, DropoutRow, ResultRow, TrialRow

@@ -10,8 +10,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from metamiq.datasets.cells import CsvTable
 from metamiq.datasets.columns import Column, columns_of
-from metamiq.datasets.csv_table import CsvTable, read_csv_table
+from metamiq.datasets.csv_table import read_csv_table
 from metamiq.datasets.faults import Fault, FaultyDataError
 from metamiq.datasets.models import Row
 from metamiq.datasets.reading import TABLES, holds_evidence, row_models

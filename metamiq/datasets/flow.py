@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from metamiq.datasets.csv_table import CsvTable, read_csv_table
+from metamiq.datasets.cells import CsvTable
+from metamiq.datasets.csv_table import read_csv_table
 from metamiq.datasets.faults import Fault, FaultyDataError, control_character, quoted
 from metamiq.datasets.models import Row
 from metamiq.datasets.rules import Problem

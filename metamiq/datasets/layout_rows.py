@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 
-from metamiq.datasets.csv_table import CsvTable
+from metamiq.datasets.cells import CsvTable
 from metamiq.datasets.faults import Fault, FaultyDataError
 from metamiq.datasets.layouts import Layout
 
@@ -74,28 +74,29 @@ def without_fillers(table: CsvTable, layout: Layout, chosen: Collection[str]) ->
     return table._replace(frame=frame.drop(columns=gone), notes=(*table.notes, note))
 
 
-def different(table: CsvTable, layout: Layout) -> list[str]:
-    """Notes on columns that should be alike in rows that are pooled together, and are not."""
-    notes = []
-    for column in (name for name in layout.alike if name in table.frame):
+def remarks(layout: Layout, table: CsvTable, renamed: Mapping[str, str]) -> list[str]:
+    """What a user must know of a table of this layout, whose columns are `renamed`."""
+    header = list(table.frame)
+    notes = [f"layout of {layout.program} recognised" + (f": {layout.note}" if layout.note else "")]
+    for name, ours in layout.names.items():
+        if name in header and name not in renamed and name != ours:
+            notes.append(f"{name!r} not used: {ours} stands in another column")
+    for reason in dict.fromkeys(layout.left.values()):
+        left = [
+            repr(name) for name, why in layout.left.items() if why == reason and name in header and name not in renamed
+        ]
+        notes += [f"{', '.join(left)} left as found: {reason}"] if left else []
+    for column in (name for name in layout.alike if name in header):
         kinds = sorted({cell for cell in table.frame[column] if cell})
         if len(kinds) > 1:
             notes.append(f"{column!r} differs between rows ({', '.join(kinds[:5])}): check that they belong together")
     return notes
 
 
-def several(layout: Layout, rows: Mapping[str, Sequence[object]]) -> str:
-    """Why the rows must not be pooled together, in words; empty when they may be.
-
-    Examples
-    --------
-    >>> from metamiq.datasets.layouts import layout_of
-    >>> web = layout_of(["Study", "Study year", "GIV Mean"])
-    >>> several(web, {"Analysis group": [1, 1], "Analysis number": [1, 1]})
-    ''
-    """
-    columns = [name for name in layout.analysis if name in rows]
-    kinds = list(dict.fromkeys(zip(*(rows[name] for name in columns), strict=True)))
+def several(layout: Layout, table: CsvTable) -> str:
+    """Why the rows must not be pooled together, in words; empty when they may be."""
+    columns = [name for name in layout.analysis if name in table.frame]
+    kinds = list(dict.fromkeys(zip(*(table.frame[name] for name in columns), strict=True)))
     if len(kinds) < 2:
         return ""
     shown = "; ".join(", ".join(f"{n} {v}" for n, v in zip(columns, kind, strict=True)) for kind in kinds[:10])

@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+from metamiq.datasets.faults import Fault, FaultyDataError
+
 #: Where the system shows what a process has open already: standard input, and bash's ``<(...)``.
 _OPEN_ALREADY = ("/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd")
 _KINDS = {
@@ -43,3 +45,22 @@ def read_bytes(file: Path, most: int) -> bytes:
             raise NoFileError(errno.EINVAL, kind, str(file))
     with open(file, "rb") as stream:  # not by its size: a pipe has none
         return stream.read(most + 1)
+
+
+def load_table(file: Path, name: str, largest: int) -> bytes:
+    """The content of a table's file, of at most `largest` bytes; a `DataError` says why there is none."""
+    try:
+        raw = read_bytes(file, largest)
+        if len(raw) <= largest:
+            return raw
+        rule = f"a table must have at most {largest:,} bytes"
+        fault = Fault(rule, "it has more", name, advice="Leave out the columns that are not needed.")
+    except NoFileError as error:
+        fault = Fault("a table must be a file", f"this is {error.strerror}", name, advice=ADVICE)
+    except IsADirectoryError:
+        fault = Fault("a table must be a file", "this is a folder", name, advice="Name the file in it.")
+    except FileNotFoundError:
+        fault = Fault("the file must exist", "it was not found", name, advice="Check the name and the folder.")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        fault = Fault("the file must be readable", f"the system says {str(error)!r}", name)
+    raise FaultyDataError([fault])

@@ -14,7 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import pandas as pd
 from pydantic import Field, create_model
 
-from metamiq.datasets.csv_table import CsvTable, read_csv_table
+from metamiq.datasets.cells import CsvTable
+from metamiq.datasets.csv_table import read_csv_table
 from metamiq.datasets.faults import Fault, FaultyDataError, control_character, quoted
 from metamiq.datasets.keys import Source, duplicate_faults
 from metamiq.datasets.models import Row, Text

@@ -9,9 +9,10 @@ from os import PathLike
 import pandas as pd
 
 from metamiq.datasets.aliases import understand
-from metamiq.datasets.csv_table import CsvTable, read_csv_table
+from metamiq.datasets.cells import CsvTable
+from metamiq.datasets.csv_table import read_csv_table
 from metamiq.datasets.faults import FaultyDataError
-from metamiq.datasets.layout_rows import different, several, without_fillers, without_summaries
+from metamiq.datasets.layout_rows import remarks, several, without_fillers, without_summaries
 from metamiq.datasets.layouts import layout_of
 from metamiq.datasets.study_models import StudyRow
 from metamiq.datasets.validate import check_rows
@@ -80,12 +81,7 @@ def read_table(
     >>> folder.cleanup()
     """
     file = str(path)
-    if is_workbook(path):
-        table = read_workbook(path, sheet=sheet, stored_values=True)
-    elif sheet is not None:
-        raise ValueError(f"sheet is for workbooks ({' and '.join(WORKBOOKS)}), but {file} is none.")
-    else:
-        table = read_csv_table(path)
+    table = _cells(path, sheet)
     header = [str(name) for name in table.frame]
     chosen = dict(columns or {})
     for argument, names in (("columns", chosen), ("where", where or {})):
@@ -106,8 +102,7 @@ def read_table(
     if twice:
         raise ValueError(f"columns must give each name once, but two columns of {file} would be {twice[0]!r}.")
     spelled = {ours: name for name, ours in renamed.items() if ours != name}
-    table.frame.columns = pd.Index(after)
-    checked = check_rows(table, StudyRow, file)
+    checked = check_rows(table._replace(frame=table.frame.set_axis(after, axis=1)), StudyRow, file)
     if checked.faults or checked.frame is None:
         raise FaultyDataError(
             replace(fault, rule=f"{fault.rule} ({fault.column} is the column {spelled[fault.column]!r})")
@@ -116,22 +111,21 @@ def read_table(
             for fault in checked.faults
         )
     taken = [f"{name!r} taken for {renamed[name]}" for name in header if renamed.get(name, name) != name]
-    about = []
-    if layout is not None:
-        about.append(f"layout of {layout.program} recognised" + (f": {layout.note}" if layout.note else ""))
-        unused = [n for n in layout.names if n in header and n not in renamed and n not in StudyRow.model_fields]
-        about += [f"{name!r} not used: {layout.names[name]} stands in another column" for name in unused]
-        for reason in dict.fromkeys(layout.left.values()):
-            left = [repr(name) for name, why in layout.left.items() if why == reason and name in after]
-            about += [f"{', '.join(left)} left as found: {reason}"] if left else []
-        about += different(table, layout)
-        rows = {name: table.frame[renamed.get(name, name)].tolist() for name in layout.analysis if name in header}
-        if problem := several(layout, rows):
-            checked.frame.attrs["several"] = problem
+    about = remarks(layout, table, renamed) if layout is not None else []
+    if layout is not None and (problem := several(layout, table)):
+        checked.frame.attrs["several"] = problem
     checked.frame.attrs["notes"] = [*table.notes, *checked.notes, *about, *taken]
     checked.frame.attrs["file"] = file
     checked.frame.attrs["columns"] = {name: ours for name, ours in zip(header, after, strict=True) if name != ours}
     return checked.frame
+
+
+def _cells(path: str | PathLike[str], sheet: str | None) -> CsvTable:
+    if is_workbook(path):
+        return read_workbook(path, sheet=sheet, stored_values=True)
+    if sheet is not None:
+        raise ValueError(f"sheet is for workbooks ({' and '.join(WORKBOOKS)}), but {path} is none.")
+    return read_csv_table(path)
 
 
 def _only(table: CsvTable, where: Mapping[str, str], file: str) -> CsvTable:

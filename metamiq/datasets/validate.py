@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from metamiq.datasets.cells import CsvTable
 from metamiq.datasets.columns import Column, columns_of
-from metamiq.datasets.csv_table import CsvTable
 from metamiq.datasets.faults import Fault, quoted
 from metamiq.datasets.models import Row
 from metamiq.datasets.numbers import (

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from metamiq.datasets.csv_table import LONGEST_CELL, CsvTable, load, table_of
+from metamiq.datasets.cells import LONGEST_CELL, CsvTable, table_of
 from metamiq.datasets.faults import Fault, FaultyDataError, quoted
+from metamiq.datasets.opening import load_table
 
 #: Endings of the names of workbooks that are read.
 WORKBOOKS = (".xlsx", ".xlsm")
@@ -70,7 +71,7 @@ def read_workbook(path: str | os.PathLike[str], *, sheet: str | None = None, sto
         advice = "Install it with: pip install 'metamiq[excel]', or save the file as CSV."
         fault = Fault("openpyxl must be installed to read .xlsx", "it is not", name, advice=advice)
         raise FaultyDataError([fault]) from None
-    content = load(file, name, LARGEST_UNPACKED)
+    content = load_table(file, name, LARGEST_UNPACKED)
     _check_zip(content, name)
     rule = "an .xlsx file must be a workbook with a table in a sheet"
     notes: list[str] = []
