@@ -378,3 +378,26 @@ def test_refits_of_a_real_fit_are_drawn_readably(pooled):
 def test_influence_marks_the_largest_cooks_distance_though_the_smallest_is_further_from_the_median():
     table = pd.DataFrame({"cook_d": [0.0, 0.9, 0.95, 1.0]}, index=list("abcd"))
     assert plots.influence(table).get_label().endswith("Cook's distance 1.00 (d).")
+
+
+def test_long_names_stay_apart_and_inside_the_figure():
+    names = [f"Papadopoulos-Alexandrescu, van der Westhuizen & Müller {1990 + i} (cohort {i})" for i in range(12)]
+    rng = np.random.default_rng(8)  # synthetic
+    groups = ["cognitive behaviour therapy in groups with homework", "waiting list", "exposure"]
+    table = pd.DataFrame({"study": names, "yi": rng.normal(0, 0.3, 12), "vi": 0.05, "group": groups * 4})
+    ax = plots.influence(mm.random_effects(table))
+    shown = [text for text, _ in plots.text_boxes(ax.figure) if text.startswith("Papadopoulos")]
+    assert len(set(shown)) == len(names)
+    assert all(text.endswith(f"(cohort {i})") for i, text in enumerate(shown))
+    ax = plots.orchard(mm.subgroups(table, "group", test="knha"))
+    assert "waiting list\n(k = 4)" in [text for text, _ in plots.text_boxes(ax.figure)]
+    for dpi in (60, 75, 100, 200):
+        ax.figure.set_dpi(dpi)
+        assert plots.text_faults(ax.figure) == []
+
+
+def test_ticks_of_p_values_have_true_minus_signs():
+    fit = mm.random_effects(yi=[0.9, 1.1, 0.2], vi=[0.01, 0.02, 0.03])
+    effects = fit.effects.assign(n1i=[100, 200, 50], n2i=[100, 200, 50])
+    drawn = [text for text, _ in plots.text_boxes(plots.albatross(mm.random_effects(effects)).figure)]
+    assert "1e−12" in drawn

@@ -285,7 +285,8 @@ def test_below_subgroups_stands_one_mean_of_all_rows(layout, common_tau2):
     ax = plots.forest(sub, layout=layout)
     assert_readable(ax.figure)
     drawn = " ".join(t for t, _ in boxes(ax.figure))
-    own = f"a fit of its own to all 9 rows, which ignores groups: τ² = {whole.tau2:.3f} (REML, test knha)"
+    own = "Total" if layout == "revman" else "Mean of all groups"
+    own += f": a fit of its own to all 9 rows, which ignores groups: τ² = {whole.tau2:.3f} (REML, test knha)"
     assert own in drawn
     if layout != "revman":
         letter = "F(2, 6)" if common_tau2 else "Q(2)"

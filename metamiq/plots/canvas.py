@@ -46,8 +46,12 @@ def room(ax: Axes, which: Literal["x", "y"] = "x") -> float:
     length = float(box.width if which == "x" else box.height) / figure.dpi * POINTS_PER_INCH
     if figure.get_layout_engine() is None or which == "y":
         return length
-    # Axes alone in a figure gain a tenth; beside others they lose what the labels between them take.
-    return length * (1.1 if len(figure.axes) == 1 else 0.9)
+    if len(figure.axes) > 1:
+        return 0.9 * length  # what the labels between the axes take
+    # Axes alone in a figure gain a tenth, where their labels are no wider than numbers.
+    labels = getattr(ax.yaxis.get_major_formatter(), "seq", [])
+    taken = max((style.text_width(t) for t in labels), default=0.0) + 2.5 * FONT
+    return min(1.1 * length, float(figure.get_figwidth()) * POINTS_PER_INCH - taken)
 
 
 def label_axes(ax: Axes, x: str, y: str) -> None:

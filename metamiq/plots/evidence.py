@@ -94,9 +94,11 @@ def orchard(fit: PooledEffect | BoundedFit | Subgroups, *, ax: Axes | None = Non
     ax.set_ylim(len(fits) - 0.5, -0.5)
     for at, (table, (_, trunk)) in enumerate(zip(tables, trunks.iterrows(), strict=True)):
         _tree(ax, scale, at, table, trunk, (low, high))
-    names = [f"{label} (k = {k})" for label, k in zip(trunks["label"], trunks["k"], strict=True)]
+    counts = [f"(k = {k})" for k in trunks["k"]]
+    named = [(style.wrap(label, 18), k) for label, k in zip(trunks["label"], counts, strict=True)]
+    names = [f"{label} {k}" if len(label + k) < 18 else f"{label}\n{k}" for label, k in named]
     ax.yaxis.set_major_locator(FixedLocator(list(range(len(fits)))))
-    ax.yaxis.set_major_formatter(FixedFormatter([style.wrap(n, 18) for n in names]))
+    ax.yaxis.set_major_formatter(FixedFormatter(names))
     ax.yaxis.set_minor_locator(NullLocator())
     for label in ax.get_yticklabels():
         label.set_parse_math(False)
@@ -270,5 +272,6 @@ def _p_axis(ax: Axes, reach: float) -> None:
             kept.append(p)
     ticks = sorted({sign * -np.log10(p) + 0.0 for p in kept for sign in (-1, 1)})
     ax.xaxis.set_major_locator(FixedLocator(ticks))
-    ax.xaxis.set_major_formatter(FixedFormatter([f"{10 ** -abs(t):.3g}".replace("e-0", "e-") for t in ticks]))
+    names = [f"{10 ** -abs(t):.3g}".replace("e-0", "e-").replace("-", "−") for t in ticks]
+    ax.xaxis.set_major_formatter(FixedFormatter(names))
     ax.xaxis.set_minor_locator(NullLocator())

@@ -62,14 +62,14 @@ def footer_lines(fit: Fit, level: float | None = None) -> list[str]:
     return lines
 
 
-def total_lines(fit: Fit) -> list[str]:
+def total_lines(fit: Fit, name: str) -> list[str]:
     """That the mean below subgroups is another model than theirs; under a common effect it is the same one."""
     total = total_of(fit)
     if total is None or total.method in COMMON:
         return []
     how = total.method if isinstance(total, BoundedFit) else f"{total.method}, test {total.test}"
     own = f"a fit of its own to all {total.k} rows, which ignores groups: τ² = {number(total.tau2, 3)} ({how})"
-    return [f"Mean of all groups: {own}. The weights are of that fit."]
+    return [f"{name}: {own}. The weights are of that fit."]
 
 
 def _multilevel_lines(fit: MultilevelFit) -> list[str]:

@@ -145,7 +145,7 @@ def forest(
 
 
 def _footer(fit: Fit, level: float | None, layout: str) -> list[str]:
-    lines = [*footer_lines(fit, level), *total_lines(fit)]
+    lines = [*footer_lines(fit, level), *total_lines(fit, "Total" if layout == "revman" else "Mean of all groups")]
     if layout == "revman" and isinstance(fit, PooledEffect | Subgroups):
         return lines[1:]  # the first one stands below the total already
     if layout == "apa" and lines:

@@ -160,7 +160,7 @@ def influence(table: RowFit | pd.DataFrame, *, ax: Axes | None = None, columns: 
         table = influence_of(table)
     names = [c for c in _INFLUENCE if c in table] if columns is None else list(columns)
     _need(table, names or list(_INFLUENCE), "An influence plot")
-    labels = [style.wrap(x, 34).split("\n")[0] for x in table.index]
+    labels = [style.shortened(x, 34) for x in table.index]
     own = ax is None
     wide = max(style.text_width(t) for t in labels) / style.POINTS_PER_INCH + 0.25
     key = style.wrap(_KEY, int(15 * (wide + 1.25 * len(names))))

@@ -106,6 +106,19 @@ def text_height(text: str, size: float = FONT) -> float:
     return LINE * size * (text.count("\n") + 1) if text else 0.0
 
 
+def shortened(text: object, characters: int) -> str:
+    """One line of at most `characters`: of a long one the beginning and the end, where names have their year.
+
+    Examples
+    --------
+    >>> shortened("Papadopoulos, van der Westhuizen & Ng 1951 (cohort 2)", 34)
+    'Papadopoulos, van d…951 (cohort 2)'
+    """
+    line = clean(text)
+    tail = 2 * characters // 5
+    return line if len(line) <= characters else f"{line[: characters - tail - 2].rstrip()}…{line[-tail - 1 :].lstrip()}"
+
+
 def wrap_to(text: object, width: float, size: float = FONT, weight: str = "normal") -> str:
     """`text` on lines no wider than `width` points."""
     line = clean(text)
