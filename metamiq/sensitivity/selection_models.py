@@ -307,7 +307,7 @@ def _best(
     model: _Model, plain: Maximum, build: Callable[[Array], WeightFunction], given: Array | None
 ) -> tuple[Maximum, WeightFunction]:
     p = model.X.shape[1]
-    # Selection that is strong, or weak: the likelihood may have a hill for each.
+    # Selection that is strong, or weak, or against significance: the likelihood may have a hill for each.
     shrunk = plain.x.copy()
     shrunk[:p] = 0.5 * shrunk[:p]
     if not model.held:
@@ -316,7 +316,10 @@ def _best(
     for _ in range(4):
         none = weight.start if given is None else np.empty(0)
         strong = weight.strong if given is None else np.empty(0)
-        best = model.climb(weight, given, [np.append(plain.x, none), np.append(shrunk, strong)])
+        starts = [np.append(plain.x, none), np.append(shrunk, strong)]
+        if isinstance(weight, Steps) and given is None:
+            starts.append(np.append(shrunk, -strong))
+        best = model.climb(weight, given, starts)
         if not isinstance(weight, Smooth):
             return best, weight
         wider = build(best.x)
