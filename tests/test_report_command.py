@@ -81,6 +81,11 @@ def test_a_ratio_is_told_as_a_ratio(run, tmp_path):
     low, high = np.exp(fit.pi())
     assert f"the true risk ratio may lie between {low:.2f} and {high:.2f}." in text
     assert "| log risk ratio |" in text  # the column of effects
+    plan = 'title = "made up"\n[plan]\nmeasure = "RR"\nmethod = "REML"\n[analyses]\nsubgroups = ["n1i"]\n'
+    (tmp_path / "protocol.toml").write_text(plan, encoding="utf-8")
+    text = run("counts.csv", "--protocol", "protocol.toml", "--out", "-", "--format", "md").stdout
+    assert "Means by n1i, on the scale of the log risk ratio." in text
+    (tmp_path / "protocol.toml").unlink()
     (tmp_path / "wide.csv").write_text("study,ai,n1i,ci,n2i\na,1,4,3,4\nb,90,100,1,100\n", encoding="utf-8")
     assert "inf" not in run("wide.csv", "--measure", "OR", "--out", "-", "--format", "md").stdout.split("## ")[0]
 

@@ -84,6 +84,11 @@ class Scale:
         name = _NAMES.get(self.measure, self.measure)
         return _SHORT.get(self.measure, name if self.measure not in _NAMES else name[0].lower() + name[1:])
 
+    @property
+    def logarithm(self) -> str:
+        """What is pooled in place of a ratio: ``log risk ratio``; empty for other measures."""
+        return f"log {self.short}" if self.is_ratio else ""
+
     def shown(self, x: ArrayLike) -> NDArray[np.float64]:
         """Effects in the units of the axis."""
         a = np.asarray(x, dtype=float)

@@ -10,6 +10,8 @@ import pandas as pd
 
 from metamiq import plots
 from metamiq.explaining.methods import methods_paragraph
+from metamiq.plots.forest_rows import measure_of
+from metamiq.plots.scale import Scale
 from metamiq.pooling.beside import analyses_beside
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
@@ -71,7 +73,9 @@ def sections(found: Iterable[Difference], planned: Compliance | None) -> list[Se
         if picture:
             shown = "Effects and their mean in each subgroup." if parted else f"Effects against {one.what}."
             blocks.append(Figure(one.name, picture, shown))
-        caption = f"Means by {one.what}." if parted else f"Coefficients of {one.what}."
+        logarithm = Scale(measure_of(one.fit)).logarithm
+        scale = f", on the scale of the {logarithm}" if logarithm else ""
+        caption = f"Means by {one.what}{scale}." if parted else f"Coefficients of {one.what}{scale}."
         blocks.append(grid(one.name, one.table, caption))
     return [Section("differences", "Why studies may differ", tuple(blocks))] if blocks else []
 

@@ -52,7 +52,6 @@ _FUNNEL = (
     "are not significant suggest missing ones. Not to be read with fewer than 10 studies, or where standard errors are "
     "about the same."
 )
-_RATIOS = {"OR": "odds ratio", "RR": "risk ratio", "ROM": "ratio of means", "PETO": "odds ratio", "IRR": "rate ratio"}
 
 
 def document(
@@ -83,7 +82,7 @@ def document(
     measure, title = fit.measure, _title(fit, name, protocol)
     found = small_study_effects(fit) if fit.k >= LEAST_POINTS else None
     unlabelled = _tables(fit)
-    panel = what_if.study_table(fit, groups, "g" if measure == "SMD" else _logarithm(measure) or "mean")
+    panel = what_if.study_table(fit, groups, "g" if measure == "SMD" else Scale(measure).logarithm or "mean")
     further = differences.planned_differences(fit, protocol)
     beside = [(x.kind, x.what, x.failed) for x in further]
     planned = None if protocol is None else study_report(protocol, fit, vtype, unlabelled, panel, found, beside)
@@ -159,13 +158,10 @@ def _left_out(fit: PooledEffect) -> str:
     return "Left out, as one effect size cannot show it: what if, how far each study moves it, small-study effects."
 
 
-def _logarithm(measure: str | None) -> str:
-    return f"log {_RATIOS[measure]}" if measure in _RATIOS else ""
-
-
 def _answer(fit: PooledEffect, table: str) -> list[str]:
     percent = f"{100 * fit.level:g}%"
-    ratio, shown = _RATIOS.get(fit.measure or ""), Scale(fit.measure).text
+    scale = Scale(fit.measure)
+    ratio, shown = scale.short if scale.is_ratio else "", scale.text
 
     def with_interval(text: Callable[[float], str], p_value: str = "") -> str:
         middle, low, high = (text(x) for x in (fit.estimate, fit.ci_low, fit.ci_high))
@@ -254,7 +250,7 @@ def _studies(effects: pd.DataFrame, known: set[str], measure: str | None) -> Blo
         "Effect size, sampling variance, interval and weight of each row.",
         ["row", "yi", "vi", "ci_low", "ci_high", "weight"],
         cells={"yi": effect, "weight": lambda r: Cell(fixed(r["weight"], 1), True, why="pooled")},
-        heads={"row": "study", "yi": _logarithm(measure) or "effect", "weight": "weight %"},
+        heads={"row": "study", "yi": Scale(measure).logarithm or "effect", "weight": "weight %"},
     )
 
 
