@@ -1,5 +1,9 @@
 """A small made-up dataset of evidence, and proposals for it. Every number here is invented."""
 
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 TRIALS = """trial_id,label,year,disorder,role,published_by_2018_04,mi_sessions,n_mi,n_cbt,n_total,reason,note
@@ -76,3 +80,35 @@ def write_dataset(folder: Path) -> Path:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every visible file of a folder."""
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+
+def opened(content: bytes) -> dict[str, bytes]:
+    """The files of a bundle."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def closed(files: dict[str, bytes], mend_sums: bool = True) -> bytes:
+    """A bundle of files, with checksums that fit them."""
+    if mend_sums:
+        files = {name: content for name, content in files.items() if name != "SHA256SUMS"}
+        sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
+        files["SHA256SUMS"] = sums.encode()
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def changed(
+    content: bytes, changes: dict[str, Callable[[bytes], bytes] | bytes | None], mend_sums: bool = True
+) -> bytes:
+    """A bundle with some files changed, added, or left out (None)."""
+    files = opened(content)
+    for name, change in changes.items():
+        if change is None:
+            del files[name]
+        else:
+            files[name] = change(files[name]) if callable(change) else change
+    return closed(files, mend_sums)

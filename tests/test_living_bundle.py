@@ -1,6 +1,5 @@
 """Bundles: what they hold, and that a changed byte or digit is found. The data are made up."""
 
-import hashlib
 import importlib.util
 import io
 import json
@@ -38,20 +37,9 @@ def write(tmp_path):
 
 
 def changed(content, mend_sums=True, **files):
-    """The bundle with some files changed, or left out (None), and its checksums put right."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        held = {name: archive.read(name) for name in archive.namelist()}
-    for name, change in files.items():
-        place = {"results": "results.json", "table": "data/results.csv", "sums": "SHA256SUMS"}[name]
-        held[place] = change(held[place])
-    if mend_sums:
-        held.pop("SHA256SUMS")
-        held["SHA256SUMS"] = "".join(f"{hashlib.sha256(c).hexdigest()}  {n}\n" for n, c in held.items()).encode()
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, inside in held.items():
-            archive.writestr(name, inside)
-    return out.getvalue()
+    """The bundle with its results or a table changed, and its checksums put right."""
+    places = {"results": "results.json", "table": "data/results.csv"}
+    return examples.changed(content, {places[name]: change for name, change in files.items()}, mend_sums)
 
 
 def test_a_bundle_is_complete_stable_and_verified(packed, write):

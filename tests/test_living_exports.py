@@ -50,7 +50,7 @@ def test_exports_are_read_back_with_every_digit(tmp_path, program):
     assert back["yi"].tolist() == points["yi"].tolist()
     spread = back["vi"] if "vi" in back else back["sei"] ** 2
     assert_allclose(spread, points["vi"], rtol=1e-14)  # one square and one root
-    rows = list(csv.reader(io.StringIO(text), delimiter=PROGRAMS[program].separator))
+    rows = list(csv.reader(io.StringIO(text), delimiter=PROGRAMS[program].dialect.separator))
     assert len({len(row) for row in rows}) == 1
     assert not any(cell.startswith(("=", "+", "@", "\t", "\n")) for row in rows for cell in row)
 
@@ -62,7 +62,7 @@ DANGEROUS = ["=1+1", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "-0.5", 
 @pytest.mark.parametrize("program", sorted(PROGRAMS))
 def test_no_cell_of_an_export_is_run_by_a_spreadsheet(program, label):
     text = export_table(MADE_UP.iloc[:1].assign(label=label), program)
-    cells = list(csv.reader(io.StringIO(text), delimiter=PROGRAMS[program].separator))[1]
+    cells = list(csv.reader(io.StringIO(text), delimiter=PROGRAMS[program].dialect.separator))[1]
     said = cells[list(PROGRAMS[program].columns.values()).index("label")]
     assert not said.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
 
@@ -132,4 +132,15 @@ def test_on_the_command_line(tmp_path, monkeypatch):
     assert "Unconfirmed: that RevMan takes this file" in shown.stderr
     shown = run.invoke(main, ["export", "m/revman.csv", "--to", "jasp", "--out", "j"], catch_exceptions=False)
     assert (tmp_path / "j" / "jasp.csv").read_text().startswith("Study,Year,Effect Size,Effect Size Standard Error,")
-    assert run.invoke(main, ["export", "m/revman.csv"]).exit_code == 2
+    shown = run.invoke(main, ["export", "m/revman.csv", "--to", "r"])
+    assert (shown.exit_code, "choose --to metafor" in shown.stderr) == (2, True)
+
+
+def test_a_study_table_goes_to_metafor_unless_told_otherwise(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("study,m1i,sd1i,n1i,m2i,sd2i,n2i,weeks\na,5,2,20,4,2,20,6\nb,6,2,30,4,2,30,8\n")
+    shown = CliRunner().invoke(main, ["export", "t.csv", "--measure", "SMD"], catch_exceptions=False)
+    assert shown.exit_code == 0
+    assert sorted(p.name for p in Path("export").iterdir()) == ["metafor.R", "metafor.csv"]
+    assert Path("export/metafor.csv").read_text().splitlines()[0].startswith("slab,year,yi,vi,n1i,n2i,weeks")
+    assert 'method = "REML", test = "knha"' in Path("export/metafor.R").read_text()

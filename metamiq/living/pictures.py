@@ -48,10 +48,10 @@ def pictures(difference: Difference) -> dict[str, str]:
     out: dict[str, str] = {}
     table = before_and_after(difference)
     if len(table):
-        out["before_after.svg"] = _svg(_diamonds(table))
+        out["before_after.svg"] = svg_of(_diamonds(table))
     after = difference.answers[1]
     if after is not None and not isinstance(after.pooled, CannotFit) and after.effects["year"].notna().all():
-        out["cumulative.svg"] = _svg(plots.cumulative(after.pooled, "year", groups=("MI + CBT", "CBT")))
+        out["cumulative.svg"] = svg_of(plots.cumulative(after.pooled, "year", groups=("MI + CBT", "CBT")))
     return out
 
 
@@ -73,7 +73,8 @@ def _diamonds(table: pd.DataFrame) -> Axes:
     return ax
 
 
-def _svg(ax: Axes) -> str:
+def svg_of(ax: Axes) -> str:
+    """A picture as SVG, and out of memory."""
     from metamiq import plots
 
     figure = ax.figure.figure

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
-import metamiq
+from metamiq.living import verification
 
 
 def versions() -> dict[str, str]:
     """Version of metamiq and of each library that computes or draws."""
-    names = ("numpy", "scipy", "pandas", "matplotlib")
-    return {"metamiq": metamiq.__version__, **{name: version(name) for name in names}}
+    return verification.versions("matplotlib")
