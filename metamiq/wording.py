@@ -59,16 +59,18 @@ def from_studies(k: int, n_studies: int) -> str:
 
 
 def true_minus(text: str) -> str:
-    """Text for a page or a picture: the hyphen of a negative number becomes a minus sign.
+    """Text for a page or a picture: the hyphen of a negative number becomes a minus sign, and +- one sign, too.
 
     Terminal, CSV and JSON keep the hyphen, which other programs read.
 
     Examples
     --------
+    >>> true_minus("mean +- SE")
+    'mean ± SE'
     >>> true_minus("g = -0.71 (-1.11 to -0.32), k - 2, 2010-2015, NCT-123, x -y")
     'g = −0.71 (−1.11 to −0.32), k − 2, 2010-2015, NCT-123, x -y'
     """
-    return _NEGATIVE.sub("\N{MINUS SIGN}", text)
+    return _NEGATIVE.sub("\N{MINUS SIGN}", text).replace(" +- ", " \N{PLUS-MINUS SIGN} ")
 
 
 def one_line(fit: Any) -> str:

@@ -425,3 +425,11 @@ def test_every_word_that_may_be_written_has_a_level():
         levels = Judgement(domain, word, "made up").levels
         assert levels <= 0 if domain in DOWN else levels >= 0
     assert set(DOWN) | set(UP) == set(DOMAINS)
+
+
+def test_words_have_a_column_where_there_are_any():
+    for name, measure, told in (("normand1999", "SMD", True), ("bcg", "RR", False)):
+        fit = mm.random_effects(mm.effect_sizes(mm.load_dataset(name).trials, measure))
+        table = grade_table({"outcome": fit}).blocks()[0]
+        assert ("in plain words" in table.head) == told
+        assert len(table.rows[0]) == len(table.head)

@@ -139,10 +139,11 @@ class GradeTable:
     def blocks(self) -> tuple[Block, ...]:
         """The table for a page: the findings, then the judgements on each outcome."""
         binary = any(row.absolute for row in self.rows)
-        head = ("outcome", "effect", "in plain words", *(("absolute effect",) if binary else ()))
+        told = any(known.in_plain_words(row.fit) for row in self.rows)
+        head = ("outcome", "effect", *(("in plain words",) if told else ()), *(("absolute effect",) if binary else ()))
         findings = []
         for row in self.rows:
-            cells = [row.outcome, known.effect_text(row.fit), known.in_plain_words(row.fit)]
+            cells = [row.outcome, known.effect_text(row.fit), *([known.in_plain_words(row.fit)] if told else [])]
             cells += [row.absolute] if binary else []
             findings.append(tuple(map(Cell, (*cells, _people(row), str(row.fit.n_studies), _certainty(row)))))
         tables = [
