@@ -1,5 +1,7 @@
 """Meta-regression and subgroups: by least squares, edge cases, messages."""
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -241,3 +243,43 @@ def test_a_formula_computes_and_does_nothing_else(tmp_path, formula):
 def test_a_formula_may_transform_its_columns(formula):
     effects = pd.DataFrame({"yi": [0.1, 0.5, 0.9, 0.2], "vi": 0.04, "dose": [1.0, 2.0, 3.0, 5.0]})
     assert len(mm.meta_regression(effects.assign(**{"my dose": effects["dose"]}), formula).beta) == 2
+
+
+def exact_regression(y, v, columns):
+    """Coefficients and their covariance by elimination with fractions, without any rounding."""
+    rows = [[Fraction(float(x)) for x in row] for row in zip(*columns, strict=True)]
+    y, w = [Fraction(float(a)) for a in y], [1 / Fraction(float(a)) for a in v]
+    p = len(columns)
+    left = [[sum(a * r[i] * r[j] for a, r in zip(w, rows, strict=True)) for j in range(p)] for i in range(p)]
+    right = [sum(a * r[i] * b for a, r, b in zip(w, rows, y, strict=True)) for i in range(p)]
+    table = [[*left[i], right[i], *(Fraction(i == j) for j in range(p))] for i in range(p)]
+    for i in range(p):
+        table[i] = [a / table[i][i] for a in table[i]]
+        for j in range(p):
+            if j != i:
+                table[j] = [a - table[j][i] * b for a, b in zip(table[j], table[i], strict=True)]
+    return [row[p] for row in table], [row[p + 1 :] for row in table]
+
+
+def test_moderators_that_nearly_depend_on_each_other_keep_their_digits():
+    # Invented: calendar years, and a second moderator that differs from them by hours. X has condition 4e7, X'WX its square.
+    rng = np.random.default_rng(4)
+    year = np.arange(1990.0, 2014.0)
+    other = year + 1e-4 * rng.normal(size=24)
+    v = rng.uniform(0.01, 0.1, 24)
+    es = pd.DataFrame({"yi": rng.normal(0.3, np.sqrt(v)), "vi": v, "year": year, "other": other})
+    fit = mm.meta_regression(es, "year + other", method="FE", test="z")
+    beta, cov = exact_regression(es["yi"], v, [np.ones(24), year, other])
+    # Rounding, 1e-16, times the condition of X and a margin.
+    rtol = 1e-7
+    assert_allclose(fit.beta, [float(b) for b in beta], rtol=rtol)
+    assert_allclose(fit.cov, np.array(cov, dtype=float), rtol=rtol)
+    det = cov[1][1] * cov[2][2] - cov[1][2] ** 2
+    QM = (beta[1] ** 2 * cov[2][2] - 2 * beta[1] * beta[2] * cov[1][2] + beta[2] ** 2 * cov[1][1]) / det
+    assert_allclose(fit.QM, float(QM), rtol=rtol)
+    x = [Fraction(1), Fraction(float(year[3])), Fraction(float(other[3]))]
+    mean = sum(a * b for a, b in zip(x, beta, strict=True))
+    variance = sum(x[i] * cov[i][j] * x[j] for i in range(3) for j in range(3))
+    predicted = fit.predict(es.iloc[[3]])
+    assert_allclose(predicted["estimate"], float(mean), rtol=rtol)
+    assert_allclose(predicted["se"], float(variance) ** 0.5, rtol=rtol)

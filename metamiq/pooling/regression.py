@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from metamiq.errors import DataError
@@ -10,7 +11,7 @@ from metamiq.pooling.design import design_matrix
 from metamiq.pooling.models import source_of
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.source import frozen_copy
-from metamiq.pooling.wls import tables
+from metamiq.pooling.wls import Array, tables
 
 
 def meta_regression(
@@ -60,13 +61,16 @@ def meta_regression(
             f"A model with {p} coefficients needs at least {p + 1} effect sizes with every moderator, but "
             f"{len(design.rows)} have {formula!r}. Use fewer moderators."
         )
-    t = tables(used.yi, used.vi, design.X)
-    c = batch.core(t, method, test)
+    # On an orthonormal basis X R^-1 the sums of squares do not square the condition of the design, which is large for
+    # calendar years and for moderators that nearly depend on each other.
+    basis, R = np.linalg.qr(design.X)
+    back = np.linalg.inv(R)
+    c = batch.core(tables(used.yi, used.vi, basis), method, test)
     without = 0.0 if method == "FE" else float(tau2.estimate(t0, method)[0])
     labels = source_of(effects, None, None)[0].labels()
     return MetaRegression(
-        beta=frozen_copy(c.beta[0]),
-        cov=frozen_copy(c.cov[0]),
+        beta=frozen_copy(back @ c.beta[0]),
+        root=frozen_copy(back @ _root(c.cov[0])),
         dof=None if test == "z" else float(c.dof[0]),
         tau2=float(c.tau2[0]),
         tau2_without=without,
@@ -78,6 +82,17 @@ def meta_regression(
         design=design,
         omitted=tuple(labels[i] for i in design.omitted),
     )
+
+
+def _root(cov: Array) -> Array:
+    """A with A A' = cov; zero or NaN where that is."""
+    try:
+        return np.asarray(np.linalg.cholesky(cov))
+    except np.linalg.LinAlgError:
+        if not np.isfinite(cov).all():
+            return cov
+        values, vectors = np.linalg.eigh(cov)
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
 def screen_moderators(

@@ -23,7 +23,7 @@ class MetaRegression(UnivariateFit):
     """Coefficients of moderators, with the choices and the rows that produced them."""
 
     beta: Array
-    cov: Array
+    root: Array = field(repr=False)  # root root' = cov; variances of combinations keep their digits
     dof: float | None  # None: the reference distribution is normal
     tau2: float
     tau2_without: float  # of the same rows without moderators
@@ -37,6 +37,11 @@ class MetaRegression(UnivariateFit):
 
     def __repr__(self) -> str:
         return one_line(self)
+
+    @property
+    def cov(self) -> Array:
+        """Covariance of the coefficients."""
+        return np.asarray(self.root @ self.root.T)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,7 +64,7 @@ class MetaRegression(UnivariateFit):
     def _coefficient_rows(self, L: Array, level: float | None = None) -> pd.DataFrame:
         level = self.level if level is None else level
         estimate = L @ self.beta
-        se = np.sqrt(np.einsum("ip,pq,iq->i", L, self.cov, L))
+        se = np.sqrt(((L @ self.root) ** 2).sum(axis=1))
         with np.errstate(divide="ignore", invalid="ignore"):
             statistic = estimate / se
         half = critical_value(level, self.dof) * se
@@ -98,11 +103,12 @@ class MetaRegression(UnivariateFit):
         m = int(np.linalg.matrix_rank(contrast))
         if m < len(contrast):
             raise ValueError("The rows of a contrast must be linearly independent.")
-        value, spread = contrast @ self.beta, contrast @ self.cov @ contrast.T
+        value, spread = contrast @ self.beta, contrast @ self.root
         # Where the model leaves no residual, Hartung-Knapp leaves no variance to divide by.
         statistic = np.inf if value.any() else np.nan
         if spread.any():
-            statistic = float(value @ np.linalg.solve(spread, value))
+            standardised = np.linalg.solve(np.linalg.qr(spread.T).R.T, value)
+            statistic = float(standardised @ standardised)
         if self.dof is None:
             return statistic, m, np.inf, float(chi2_sf(statistic, m))
         return statistic / m, m, self.dof, float(f_sf(statistic / m, m, self.dof))
