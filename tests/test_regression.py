@@ -262,7 +262,7 @@ def exact_regression(y, v, columns):
 
 
 def test_moderators_that_nearly_depend_on_each_other_keep_their_digits():
-    # Invented: calendar years, and a second moderator that differs from them by hours. X has condition 4e7, X'WX its square.
+    # Invented: calendar years, and a second moderator that differs from them by hours. X has condition 4e7.
     rng = np.random.default_rng(4)
     year = np.arange(1990.0, 2014.0)
     other = year + 1e-4 * rng.normal(size=24)
