@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -112,3 +113,27 @@ def changed(
         else:
             files[name] = change(files[name]) if callable(change) else change
     return closed(files, mend_sums)
+
+
+def edited(path: list[str], value: object) -> Callable[[bytes], bytes]:
+    """A change of one value of a JSON file: to a value, or by a function."""
+
+    def change(content: bytes) -> bytes:
+        whole = json.loads(content)
+        inner = whole
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value(inner[path[-1]]) if callable(value) else value
+        return json.dumps(whole).encode()
+
+    return change
+
+
+def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    """A change of a text, which must be there."""
+
+    def change(content: bytes) -> bytes:
+        assert old in content
+        return content.replace(old, new, 1)
+
+    return change
