@@ -250,3 +250,11 @@ def test_faults_in_arrays():
 def test_masked_rows_may_hold_anything():
     t = tables([[0.1, np.nan, 0.3]], [[0.1, -1.0, 0.2]], mask=[[True, False, True]])
     assert t.k.tolist() == [2.0]
+
+
+@pytest.mark.parametrize("value", [0.3, -0.6041399006508774, 597235.4539511])
+def test_equal_effect_sizes_are_said_to_be_equal(value):
+    # The mean of the second and the third differs from them by a rounding.
+    fit = mm.random_effects(yi=[value] * 7, vi=[0.1, 0.2, 0.3, 0.01, 1.0, 0.7, 0.15])
+    assert fit.caution.startswith("All effect sizes are equal")
+    assert not fit.is_narrower_than_common

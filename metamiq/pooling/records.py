@@ -95,7 +95,7 @@ class PooledEffect(WithPrediction, UnivariateFit):
                 f"With one effect size test {self.test} has no degrees of freedom: there is no interval and no "
                 "p-value. Test z has both."
             )
-        if self.se == 0:
+        if self._has_no_spread:
             return (
                 f"All effect sizes are equal, so that the standard error of test {self.test} is 0 and its interval and "
                 "p-value say nothing. Tests z and adhoc count the sampling error of each study."
@@ -107,6 +107,11 @@ class PooledEffect(WithPrediction, UnivariateFit):
                 "2015; Jackson et al. 2017)."
             )
         return ""
+
+    @property
+    def _has_no_spread(self) -> bool:
+        # The mean of equal numbers may differ from them by a rounding, and leave a standard error of that size.
+        return self.se == 0 or (self.test == "knha" and self.k > 1 and bool(np.ptp(self.source.yi) == 0))
 
     @property
     def is_narrower_than_common(self) -> bool:
@@ -127,7 +132,7 @@ class PooledEffect(WithPrediction, UnivariateFit):
         ...  for t in ("knha", "adhoc", "z")]
         [True, False, False]
         """
-        if self.test != "knha" or self.k < 2 or self.se == 0:
+        if self.test != "knha" or self.k < 2 or self._has_no_spread:
             return False
         common = float(critical_value(self.level)) / np.sqrt(np.sum(1.0 / self.source.vi))
         return bool(float(critical_value(self.level, self.dof)) * self.se < common * (1 - 1e-9))
