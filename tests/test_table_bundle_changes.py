@@ -1,9 +1,12 @@
 """Bundles of study tables: each change is found and named, and what is hostile is refused. The data are made up."""
 
 import importlib.util
+import io
 import json
 import random
 import re
+import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -246,8 +249,8 @@ FORMULAS = [
     "np.fromfile('hacked')",
     "[open('hacked', 'w') for i in [1]]",
     "f\"{open('hacked','w')}\"",
-    "(" * 3000 + "weeks" + ")" * 3000,
-    "weeks ~ " * 200,
+    "(" * 400 + "weeks" + ")" * 400,
+    "weeks ~ " * 100,
     "\0",
     "",
 ]
@@ -278,6 +281,11 @@ WRONG = {
     "subgroups of numbers": edited(["analysis", "subgroups"], [1]),
     "three groups": edited(["analysis", "groups"], ["a", "b", "c"]),
     "another better": edited(["analysis", "better"], "<script>"),
+    "a formula that grows": edited(["analysis", "moderators"], ["(n1i + n2i + m1i + m2i + sd1i + sd2i + weeks)**15"]),
+    "a formula that grows twice": edited(["analysis", "moderators"], ["((n1i + n2i)**4 + (m1i + m2i)**4)**4"]),
+    "a formula that is crossed": edited(["analysis", "moderators"], ["*".join(["weeks", "n1i", "n2i"] * 5)]),
+    "a formula without end": edited(["analysis", "moderators"], ["weeks + " * 10_000 + "weeks"]),
+    "too many formulas": edited(["analysis", "moderators"], ["weeks"] * 101),
     "no table": edited(["table"], None),
     "a table elsewhere": edited(["table", "file"], "../../../etc/passwd"),
     "an absolute table": edited(["table", "file"], "/etc/passwd"),
@@ -344,3 +352,50 @@ def test_hostile_words_in_the_results_reach_no_terminal(packed, check):
     assert "\u202e" not in summary
     assert len(summary) < 3_000
     assert len(summary.splitlines()) == 5
+
+
+# The zip file
+
+
+def archive(*entries, link=""):
+    out = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
+        warnings.simplefilter("ignore")  # of a name that stands twice
+        for name, content in entries:
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            if name == link:
+                entry.external_attr = 0o120777 << 16
+            made.writestr(entry, content)
+    return out.getvalue()
+
+
+def encrypted(content):
+    """The zip file with every entry marked as encrypted, in its own header and in the list at the end."""
+    for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = 0
+        while (start := content.find(signature, start)) >= 0:
+            content = content[: start + place] + b"\x01" + content[start + place + 1 :]
+            start += 4
+    return content
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "/etc/x", "data/../../x", "a\\b", "C:x", "data/data/x", "data/.x", "-x", "\u202ex", "x/", ""]
+)
+def test_a_name_that_leads_elsewhere_is_refused(packed, check, name):
+    files = [(n, c) for n, c in examples.opened(packed).items()]
+    with pytest.raises(DataError, match="plain files of a bundle, each once"):
+        check(archive(*files, (name, b"x")))
+
+
+def test_twice_linked_encrypted_and_bombs(packed, check):
+    files = [*examples.opened(packed).items()]
+    for content in (archive(*files, files[0]), archive(*files, link="data/trials.csv"), encrypted(archive(*files))):
+        with pytest.raises(DataError, match="plain files of a bundle, each once"):
+            check(content)
+    with pytest.raises(DataError, match="packed at most 200-fold"):
+        check(archive(*files, ("more.txt", b"\0" * 10_000_000)))
+    with pytest.raises(DataError, match="must be a zip file that can be read"):
+        check(packed[:-100])
+    assert check(archive(*files)).agrees, "and it is not the packing that is refused"
