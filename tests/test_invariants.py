@@ -85,3 +85,23 @@ def test_extreme_units_do_not_matter(scale):
         other = mm.random_effects(yi=yi * scale, vi=vi * scale**2, method=method)
         assert_allclose(other.estimate / scale, plain.estimate, rtol=1e-7)
         assert_allclose(other.tau2 / scale**2, plain.tau2, rtol=1e-7)
+
+
+@pytest.mark.parametrize("test", ["knha", "z"])
+@pytest.mark.parametrize("method", METHODS)
+def test_units_order_and_sides_with_variances_over_twelve_orders(method, test):
+    rng = np.random.default_rng(12)
+    for k in (2, 5, 12):
+        vi = 10.0 ** rng.uniform(-6, 6, k)
+        yi = rng.normal(0, np.sqrt(vi + rng.choice([0.0, 1.0, 100.0])))
+        order = rng.permutation(k)
+        fit = mm.random_effects(yi=yi, vi=vi, method=method, test=test)
+        for factor, rows in ((1e6, slice(None)), (1e-6, slice(None)), (-1.0, slice(None)), (1.0, order)):
+            other = mm.random_effects(yi=factor * yi[rows], vi=factor**2 * vi[rows], method=method, test=test)
+            assert_allclose(other.estimate / factor, fit.estimate, rtol=1e-9, atol=1e-9 * fit.se)
+            assert_allclose([other.I2, other.Q, other.p_value], [fit.I2, fit.Q, fit.p_value], rtol=1e-9, atol=1e-12)
+            assert_allclose(other.se / abs(factor), fit.se, rtol=1e-9)
+            for kind in ("QP", "PL", "GENQ") if method in ("DL", "REML") else ():
+                # The exact law of Q with weights like these is a quadrature.
+                ends = np.array(other.tau2_ci(method=kind)) / factor**2
+                assert_allclose(ends, fit.tau2_ci(method=kind), rtol=1e-9, atol=1e-9 * vi.min())

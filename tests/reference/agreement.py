@@ -95,6 +95,13 @@ ROWS = (
         ("reference_pooling::generalised_q_with_weights_of_ones_own",),
     ),
     Row("40 random tables: DL, HE, HS, ML, REML", METAFOR, ("reference_pooling::invented_tables_match_metafor",)),
+    Row("30 awkward random tables: 25 effect measures", METAFOR, ("reference_random::effect_sizes_match_metafor",)),
+    Row("6 of them: Mantel-Haenszel, Peto", METAFOR, ("reference_random::common_effects_match_metafor",)),
+    Row(
+        "8 random tables with clusters of one: CR0, CR1, CR1p, CR2",
+        CLUBSANDWICH,
+        ("reference_random::robust_variances_with_clusters_of_one_match_clubsandwich",),
+    ),
     Row(
         "fixed effect, DL, Hartung-Knapp",
         STATSMODELS,
