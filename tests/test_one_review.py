@@ -219,13 +219,6 @@ def test_choices_of_subgroups_that_make_no_sense(run, options, message):
     assert (wrong.exit_code, message in wrong.stderr) == (2, True)
 
 
-def test_a_bundle_of_a_file_says_what_to_do(run):
-    wrong = CliRunner().invoke(main, ["bundle", "trials.csv"])
-    assert wrong.exit_code == 2
-    assert "trials.csv is a file" in wrong.stderr
-    assert "metamiq report" in wrong.stderr
-
-
 def test_reconciling_says_the_next_step_and_that_agreed_is_for_a(run, tmp_path):
     run("copy-dataset", "mi_cbt_anxiety", "a")
     run("copy-dataset", "mi_cbt_anxiety", "b")

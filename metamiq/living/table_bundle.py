@@ -146,8 +146,7 @@ def compare_table(
     here |= {"protocol": answer.protocol_note} if same_program else {}
     said = {name: x for name, x in settings.items() if name != "versions"}
     faults += differing(said, here, "settings.json")[0]
-    found, n_values = differing(dict(stored), json.loads(as_json(answer.results)), "results.json")
-    faults += found
+    n_values = 0  # what was read, before what follows from it
     for name, text in answer.texts.items():
         there = files.get(name, b"").decode("utf-8", "replace")
         if name in files and name.endswith(".csv"):
@@ -155,7 +154,8 @@ def compare_table(
             faults, n_values = [*faults, *found], n_values + n_cells
         elif name in files and same_program and there != text:  # another version may say the same in other words
             faults.append(Fault(name, "other words", "those of the settings"))
-    return faults, n_values
+    found, n_results = differing(dict(stored), json.loads(as_json(answer.results)), "results.json")
+    return [*faults, *found], n_values + n_results
 
 
 def _names(value: object) -> list[object]:
