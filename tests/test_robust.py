@@ -378,3 +378,17 @@ def test_missing_labels_are_named():
 
 def test_constraints_by_name():
     assert constraint_matrix(["b"], ("a", "b")).tolist() == [[0.0, 1.0]]
+
+
+def test_few_degrees_of_freedom_are_told():
+    es = pd.DataFrame({"study": list("aabbccdd"), "yi": [0.1, 0.4, 0.5, 0.8, 0.9, 0.6, 0.0, 0.3], "vi": 0.02})
+    few = robust(random_effects(es), "study")
+    assert few.caution.startswith("Fewer than 4 degrees of freedom (")
+    assert few.caution in few.summary()
+    assert "Use CR2" in robust(random_effects(es), "study", type="CR1").caution
+    fit = multilevel(es, structure="che", rho=0.5, robust="CR2")
+    assert fit.robust.caution in fit.summary()
+    rng = np.random.default_rng(2)
+    many = pd.DataFrame({"study": np.repeat(np.arange(45), 2), "yi": rng.normal(size=90), "vi": 0.1})
+    assert robust(random_effects(many), "study").caution == ""
+    assert robust(random_effects(many), "study", type="CR0").caution == ""

@@ -75,14 +75,25 @@ def test_several_effects_of_one_study(name):
     assert any("5 effect sizes come from 4 studies" in text for text in result.cautions)
 
 
-@pytest.mark.parametrize("measure", ["SMD", "OR"])
-@pytest.mark.parametrize("name", ["egger", "begg", "pet-peese", "limit"])
+@pytest.mark.parametrize("measure", ["SMD", "OR", "COR", "PLO", "SMCR", "ROM", "PHI"])
+@pytest.mark.parametrize("name", ["egger", "begg", "pet-peese", "limit", "trim and fill"])
 def test_measures_whose_error_depends_on_the_effect(name, measure):
     es = pd.DataFrame({"yi": FEW, "vi": FEW_VI})
     es.attrs["measure"] = measure
     result = METHODS[name](mm.random_effects(es))
     assert_printed(result)
     assert any("depends on the effect" in text for text in result.cautions)
+
+
+@pytest.mark.parametrize(
+    "name", ["selection model", "p-curve", "p-uniform*", "excess significance", "worst case", "rosenthal"]
+)
+def test_p_values_of_single_proportions(name):
+    es = pd.DataFrame({"yi": FEW, "vi": FEW_VI})
+    es.attrs["measure"] = "PR"
+    result = (METHODS | FAIL_SAFE)[name](mm.random_effects(es))
+    assert_printed(result)
+    assert any("0 is not the value of no effect" in text for text in result.cautions)
 
 
 @pytest.mark.parametrize("test", [mm.harbord_test, mm.peters_test])

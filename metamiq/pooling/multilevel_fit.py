@@ -322,4 +322,6 @@ class MultilevelFit(WithPrediction, WithSource):
             lines += [f"{factor}: compared with {level}" for factor, level in self.design.reference_levels.items()]
         if self.omitted:
             lines.append(f"left out, moderator unknown: {', '.join(self.omitted)}")
+        if self.robust is not None and self.robust.caution:
+            lines.append(self.robust.caution)
         return "\n".join(lines)

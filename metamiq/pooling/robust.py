@@ -19,6 +19,8 @@ from metamiq.tails import critical_value, f_sf, two_sided_p
 from metamiq.wording import one_line
 
 TYPES = ("CR0", "CR1", "CR1p", "CR2")
+LEAST_DOF = 4  # below, the approximation by a t distribution is poor
+ENOUGH_CLUSTERS = 40  # for variances without the small-sample correction
 
 
 class WaldTest(NamedTuple):
@@ -99,16 +101,34 @@ class RobustFit:
         table = self.contrast(np.eye(len(self.beta)), level).set_axis(pd.Index(self.names, name="term"))
         return table.reindex(columns=list(RESULT_COLUMNS))
 
+    @property
+    def caution(self) -> str:
+        """Why p-values and intervals are not to be trusted; empty where they are."""
+        if self.type != "CR2" and self.n_clusters < ENOUGH_CLUSTERS:
+            return (
+                f"With fewer than about {ENOUGH_CLUSTERS} clusters {self.type} understates the errors, and p-values are "
+                "too small (Hedges, Tipton & Johnson 2010). Use CR2."
+            )
+        dof = self.contrast_dof(np.eye(len(self.beta)))
+        thin = [name for name, left in zip(self.names, dof, strict=True) if left < LEAST_DOF]
+        if self.type == "CR2" and thin:
+            return (
+                f"Fewer than {LEAST_DOF} degrees of freedom ({', '.join(thin)}): the p-value and the interval are not "
+                "to be trusted (Tipton 2015)."
+            )
+        return ""
+
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""
         letter = "Satterthwaite" if self.type == "CR2" else "clusters minus coefficients"
-        return "\n".join(
-            [
-                f"Cluster-robust variance {self.type}, degrees of freedom: {letter}: k = {self.k} effect sizes in "
-                f"{self.n_clusters} clusters ({self.cluster})",
-                self.coefficients.to_string(float_format=lambda x: f"{x:.4f}"),
-            ]
-        )
+        lines = [
+            f"Cluster-robust variance {self.type}, degrees of freedom: {letter}: k = {self.k} effect sizes in "
+            f"{self.n_clusters} clusters ({self.cluster})",
+            self.coefficients.to_string(float_format=lambda x: f"{x:.4f}"),
+        ]
+        if self.caution:
+            lines.append(self.caution)
+        return "\n".join(lines)
 
 
 def check_type(type: str) -> None:

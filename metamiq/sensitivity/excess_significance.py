@@ -114,6 +114,7 @@ def excess_significance(
         *readable.few(len(rows.yi)),
         *(readable.heterogeneous(rows) if tau2 == 0 else []),
         *readable.dependent(fit),
+        *readable.no_null(fit),
         "The mean used for power may itself be inflated by selection, which hides an excess.",
     ]
     return ExcessSignificance(

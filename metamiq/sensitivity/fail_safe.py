@@ -103,6 +103,7 @@ def fail_safe_n(
         "A fail-safe N is no estimate of bias: it assumes that unseen studies average no effect and says nothing of "
         "how many there are (Becker 2005 advises against it).",
         *readable.dependent(fit),
+        *readable.no_null(fit),
     ]
     if kind == "orwin":
         wi = 1.0 / rows.vi if weighted else np.ones(k)

@@ -184,6 +184,7 @@ def p_uniform_star(fit: PooledEffect, *, level: float | None = None, alternative
         ),
         *([f"All {len(yi)} results are significant: the estimate rests on their p-values alone."] if hit.all() else []),
         *readable.dependent(fit),
+        *readable.no_null(fit),
     ]
     return PUniformStar(
         estimate=estimate,

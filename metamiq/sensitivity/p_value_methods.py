@@ -160,6 +160,7 @@ def p_curve(fit: PooledEffect) -> PCurve:
         "is overestimated.",
         *readable.heterogeneous(rows),
         *readable.dependent(fit),
+        *readable.no_null(fit),
     ]
     return PCurve(
         full=_curve(z, CRITICAL, third),

@@ -126,19 +126,46 @@ def dependent(fit: PooledEffect | MetaRegression) -> list[str]:
     ]
 
 
+# Measures by what makes their standard error depend on the effect, and what avoids it.
+_OF_COUNTS = ("OR", "RR", "PETO", "RD", "PHI", "YUQ", "YUY", "RTET", "PBIT", "OR2DL", "OR2DN")
+_OF_MEANS = (
+    *("SMD", "SMDH", "SMD1", "SMD1H", "SMCC", "SMCR", "SMCRH", "PPC_PRE", "PPC_POST", "PPC_ALL"),
+    *("D2ORL", "D2ORN", "RPB", "RBIS", "ROM", "ROMC", "CVR"),
+)
+_OF_SINGLE_GROUPS = ("PR", "PLO", "PAS", "PFT")
+
+
 def built_in(fit: PooledEffect | MetaRegression) -> list[str]:
-    """A caution when the measure's standard error depends on the effect itself."""
-    if fit.measure in ("OR", "RR", "PETO", "RD"):
-        return [
-            f"The standard error of the measure {fit.measure} depends on the effect, which by itself makes a funnel "
-            "asymmetric; the tests of Harbord and Peters avoid it."
-        ]
-    if fit.measure in ("SMD", "SMDH", "SMD1"):
-        return [
-            f"The standard error of the measure {fit.measure} depends on the effect, which by itself makes a funnel "
-            "asymmetric; Egger with 1/sqrt(n) (predictor='sqrtninv') avoids it where group sizes are known."
-        ]
-    return []
+    """A caution when the measure's standard error depends on the effect itself.
+
+    References
+    ----------
+    Sterne et al. (2011) and Peters et al. (2006) for counts; Pustejovsky & Rodgers (2019) for standardised mean
+    differences; Hunter et al. (2014) for proportions.
+    """
+    measure = fit.measure
+    if measure in _OF_COUNTS:
+        way_out = "the tests of Harbord and Peters avoid it"
+    elif measure in (*_OF_MEANS, "PR", "PLO"):
+        way_out = "Egger with 1/sqrt(n) (predictor='sqrtninv') avoids it where group sizes are known"
+    elif measure in ("COR", "UCOR"):
+        way_out = "Fisher's z, the measure ZCOR, avoids it"
+    else:
+        return []
+    return [
+        f"The standard error of the measure {measure} depends on the effect, which by itself makes a funnel "
+        f"asymmetric; {way_out}."
+    ]
+
+
+def no_null(fit: PooledEffect | MetaRegression) -> list[str]:
+    """A caution for methods that rest on p-values, when 0 is not the value of no effect."""
+    if fit.measure not in _OF_SINGLE_GROUPS:
+        return []
+    return [
+        f"0 is not the value of no effect on the scale of {fit.measure}, a proportion of single groups: nobody selects "
+        "results by these p-values, and nothing can be told from them."
+    ]
 
 
 def heterogeneous(rows: Rows, limit: float = 50.0) -> list[str]:

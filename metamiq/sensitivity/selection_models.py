@@ -334,7 +334,7 @@ def _cautions(
     fit: PooledEffect | MetaRegression, choice: _Choice, type: str, given: bool, no_errors: bool
 ) -> tuple[str, ...]:
     k = len(choice.p_values)
-    out = [*readable.few(k), *readable.dependent(fit)]
+    out = [*readable.few(k), *readable.dependent(fit), *readable.no_null(fit)]
     if type == "stepfun" and not given and choice.counts.min() < 4:
         out.append(
             f"An interval between steps holds only {choice.counts.min()} p-values: its weight, and with it the mean, "

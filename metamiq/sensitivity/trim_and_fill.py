@@ -182,6 +182,7 @@ def trim_and_fill(fit: PooledEffect, estimator: str = "L0", side: str | None = N
         *readable.narrow(rows.sei),
         *readable.heterogeneous(rows),
         *readable.dependent(fit),
+        *readable.built_in(fit),
     ]
     return TrimAndFill(
         k0=k0,

@@ -175,6 +175,7 @@ def worst_case(fit: PooledEffect, q: float = 0.0, *, model: str = "robust", leve
             else []
         ),
         *readable.dependent(fit),
+        *readable.no_null(fit),
         "Results are taken to be selected by their p-value and direction only, all affirmative ones alike.",
     ]
     return WorstCase(
