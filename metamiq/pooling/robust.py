@@ -106,7 +106,7 @@ class RobustFit:
         """Why p-values and intervals are not to be trusted; empty where they are."""
         if self.type != "CR2" and self.n_clusters < ENOUGH_CLUSTERS:
             return (
-                f"With fewer than about {ENOUGH_CLUSTERS} clusters {self.type} understates the errors, and p-values are "
+                f"With fewer than about {ENOUGH_CLUSTERS} clusters {self.type} understates errors, and p-values are "
                 "too small (Hedges, Tipton & Johnson 2010). Use CR2."
             )
         dof = self.contrast_dof(np.eye(len(self.beta)))
