@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from metamiq.pooling.bounded import random_effects_bounded
     from metamiq.pooling.counts import mantel_haenszel, peto
     from metamiq.pooling.glmm import glmm
+    from metamiq.pooling.location_scale import location_scale
     from metamiq.pooling.models import fixed_effect, random_effects
     from metamiq.pooling.multilevel import multilevel
     from metamiq.pooling.published_priors import published_tau_prior
@@ -221,6 +222,7 @@ _EXPORTS = {
         "peto",
     ),
     "pooling.glmm": ("glmm",),
+    "pooling.location_scale": ("location_scale",),
     "pooling.models": (
         "fixed_effect",
         "random_effects",

@@ -54,7 +54,7 @@ def methods_paragraph(fit: Any) -> MethodsParagraph:
 
     Parameters
     ----------
-    fit : PooledEffect, BoundedFit, MetaRegression, Subgroups, MultilevelFit, BayesianEffect
+    fit : PooledEffect, BoundedFit, MetaRegression, LocationScaleFit, Subgroups, MultilevelFit, BayesianEffect
         Any fit, also from `mantel_haenszel`, `peto` and `glmm`.
 
     Returns
@@ -117,6 +117,7 @@ _WRITERS: dict[str, Callable[[Any], list[str]]] = {
     "MetaRegression": models.regression,
     "Subgroups": models.subgroups,
     "MultilevelFit": models.multilevel,
+    "LocationScaleFit": models.location_scale,
     "BayesianEffect": models.bayesian,
     "BoundedFit": models.bounded,
 }

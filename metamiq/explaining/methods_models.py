@@ -20,6 +20,7 @@ from metamiq.wording import count
 if TYPE_CHECKING:
     from metamiq.pooling.bayes import BayesianEffect
     from metamiq.pooling.bounded_fit import BoundedFit
+    from metamiq.pooling.location_scale_fit import LocationScaleFit
     from metamiq.pooling.multilevel_fit import MultilevelFit
     from metamiq.pooling.regression_fit import MetaRegression
     from metamiq.pooling.subgroups import Subgroups
@@ -43,10 +44,33 @@ def regression(fit: MetaRegression) -> list[str]:
     return out
 
 
+def location_scale(fit: LocationScaleFit) -> list[str]:
+    """Sentences on a model whose tau2 depends on moderators."""
+    mean = "one mean" if fit.formula == "1" else f"a mean that depends on {fit.formula}"
+    what = "one tau2" if fit.scale == "1" else f"a between-study variance tau2 whose logarithm depends on {fit.scale}"
+    full = {"REML": "restricted maximum likelihood (REML)", "ML": "maximum likelihood (ML)"}[fit.method]
+    out = [
+        effects_said(fit),
+        f"{rows_said(fit, 'entered')} into a location-scale model (@viechtbauer2022), with {mean} and {what}.",
+        *_design(fit),
+        f"Its coefficients were estimated by {full}.",
+        f"Intervals ({percent(fit)}) and tests of the coefficients of the mean use "
+        f"{interval_said(fit, 'k - p' if fit.dof is not None else '')}.",
+        "Those of the coefficients of log tau2 are Wald's, by the inverse of the observed information and the "
+        + ("normal distribution." if fit.scale_dof is None else "t distribution with k - q degrees of freedom."),
+    ]
+    if fit.lrt_df:
+        out.append("The model was compared with that of one tau2 by a likelihood-ratio test.")
+    return out
+
+
 def _design(fit: Any) -> list[str]:
     out = []
-    if fit.design is not None and fit.design.reference_levels:
-        named = "; ".join(f"{factor} with {level}" for factor, level in fit.design.reference_levels.items())
+    levels = {} if fit.design is None else fit.design.reference_levels
+    if getattr(fit, "scale_design", None) is not None:
+        levels = levels | fit.scale_design.reference_levels
+    if levels:
+        named = "; ".join(f"{factor} with {level}" for factor, level in levels.items())
         out.append(f"Categories are compared with a reference: {named}.")
     if fit.omitted:
         out.append(f"Left out because a moderator is unknown: {', '.join(map(str, fit.omitted))}.")

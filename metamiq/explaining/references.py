@@ -290,6 +290,11 @@ REFERENCES: dict[str, Reference] = {
         "Viechtbauer, W. (2021). Median-unbiased estimators for the amount of heterogeneity in meta-analysis. "
         "European Congress of Methodology, Valencia.",
     ),
+    "viechtbauer2022": Reference(
+        "Viechtbauer & López-López 2022",
+        "Viechtbauer, W. & López-López, J. A. (2022). Location-scale models for meta-analysis. Research Synthesis "
+        "Methods, 13, 697-715.",
+    ),
     "woolf1955": Reference(
         "Woolf 1955",
         "Woolf, B. (1955). On estimating the relation between blood group and disease. Annals of Human Genetics, "

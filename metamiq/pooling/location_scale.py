@@ -104,9 +104,9 @@ def location_scale(
     t = tables(source.yi, source.vi, design.X)
     constant = tau2.estimate(t, method)
     loglik = float(tau2.loglik(t, constant, method)[0])
-    hill = highest(model, float(constant[0]))
+    hill, lower = highest(model, float(constant[0]))
     if not hill.is_summit:
-        raise ConvergenceError(_endless(model, hill, loglik, [labels[i] for i in rows]))
+        raise ConvergenceError(_endless(model, hill, lower, loglik, [labels[i] for i in rows]))
     tau2_rows = np.exp(model.log_tau2(hill.alpha))
     beta, cov, factor = _mean(model, source.vi + tau2_rows)
     inverse = np.linalg.inv(model.scale_root)
@@ -155,7 +155,7 @@ def _holds_constant(model: Likelihood) -> bool:
     return bool(np.abs(model.Z @ (model.Z.T @ ones) / len(ones) - ones).max() < 1e-9)
 
 
-def _endless(model: Likelihood, hill: Hill, constant: float, labels: list[str]) -> str:
+def _endless(model: Likelihood, hill: Hill, lower: Hill | None, constant: float, labels: list[str]) -> str:
     tau2_rows = np.exp(model.log_tau2(hill.alpha))
     sunk = np.flatnonzero(tau2_rows / (tau2_rows + model.vi) < _NO_HETEROGENEITY)
     k = len(labels)
@@ -167,8 +167,11 @@ def _endless(model: Likelihood, hill: Hill, constant: float, labels: list[str]) 
         )
     where = f"{len(sunk)} of {k} rows ({', '.join(labels[i] for i in sunk[:8])}{', ...' if len(sunk) > 8 else ''})"
     what = f"tau2 of {where} goes to 0" if len(sunk) else "coefficients of the scale grow without end"
+    others = f"with one tau2 {fixed(constant, 4)}"
+    if lower is not None:
+        others += f", at a lower summit {fixed(lower.point.value, 4)}"
     return (
         f"The likelihood must have a maximum, but it rises as {what}, towards a log-likelihood of "
-        f"{fixed(hill.point.value, 4)} (with one tau2 {fixed(constant, 4)}): no finite coefficients say that. Use "
+        f"{fixed(hill.point.value, 4)} ({others}): no finite coefficients say that. Use "
         "another scale moderator, or none; of a category, metamiq.subgroups gives each level a tau2, which may be 0."
     )

@@ -92,8 +92,11 @@ class Likelihood:
         return self._value(total, self.location(total))
 
     def point(self, alpha: Array) -> Point:
-        """The log-likelihood with its derivatives."""
-        tau2 = np.exp(self.log_tau2(alpha))
+        """The log-likelihood with its derivatives, which are 0 where tau2 overflows."""
+        eta = self.log_tau2(alpha)
+        if not eta.max() < _LARGEST_LOG:
+            return Point(-np.inf, np.zeros_like(alpha), np.zeros((len(alpha), len(alpha))))
+        tau2 = np.exp(eta)
         total = self.vi + tau2
         at = self.location(total)
         share = tau2 / total

@@ -18,6 +18,7 @@ from metamiq.pooling.tables import Array
 _MAX_STEPS = 300
 _STARTS = 8
 _AT_SUMMIT = 1e-7  # in log tau2 of any row; the error left is that of its square
+_NEAR = 0.1  # likewise: a Newton step this short leads to within its square of the summit
 _ENDLESS_STEP = 0.1  # in log tau2: a step this large that gains nothing leads to no summit
 _NOTHING = 1e-10  # times 1 + |log-likelihood|
 _LARGEST_RADIUS = 8.0
@@ -31,8 +32,8 @@ class Hill(NamedTuple):
     is_summit: bool
 
 
-def climb(model: Likelihood, alpha: Array) -> Hill | None:
-    """Climb from `alpha` in Newton steps; None when no end is reached."""
+def climb(model: Likelihood, alpha: Array, known: list[Hill]) -> Hill | None:
+    """Climb from `alpha` in Newton steps, or until one leads to a summit that is known; None when no end is reached."""
     here = model.point(alpha)
     radius = 2.0
     for _ in range(_MAX_STEPS):
@@ -48,17 +49,20 @@ def climb(model: Likelihood, alpha: Array) -> Hill | None:
                 return Hill(alpha + step, model.point(alpha + step), True)
             if gain < _NOTHING * size and move > _ENDLESS_STEP:
                 return Hill(alpha, here, False)
+            if move < _NEAR:
+                for hill in known:
+                    if hill.is_summit and np.abs(model.log_tau2(alpha + step - hill.alpha)).max() < _NEAR**2:
+                        return hill
         within = _step(curvature, slope, radius)
         promised = float(slope @ within - 0.5 * within @ (curvature * within))
-        new = alpha + axes @ within
-        value = model.value(new)
-        rose = value - here.value
+        there = model.point(alpha + axes @ within)
+        rose = there.value - here.value
         # Near a summit rounding hides what a step gains; the quadratic is trusted there.
         fine = concave and promised < 1e-8 * size and rose > -1e-9 * size
         if fine or rose > 0.1 * promised:
             if rose > 0.75 * promised or fine:
                 radius = min(max(radius, 2.0 * float(np.linalg.norm(within))), _LARGEST_RADIUS)
-            alpha, here = new, model.point(new)
+            alpha, here = alpha + axes @ within, there
         else:
             radius = 0.25 * float(np.linalg.norm(within))
             if radius < 1e-12:
@@ -74,7 +78,7 @@ def _step(curvature: Array, slope: Array, radius: float) -> Array:
             return np.asarray(step)
     low = max(0.0, -float(curvature[0]))
     high = low + float(np.linalg.norm(slope)) / radius + 1e-300
-    for _ in range(60):  # |step| falls as the shift rises
+    for _ in range(30):  # |step| falls as the shift rises
         shift = 0.5 * (low + high)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             length = float(np.linalg.norm(slope / (curvature + shift)))
@@ -87,8 +91,8 @@ def _step(curvature: Array, slope: Array, radius: float) -> Array:
     return np.asarray(step)
 
 
-def highest(model: Likelihood, constant: float) -> Hill:
-    """The highest hill that can be reached from many starting points.
+def highest(model: Likelihood, constant: float) -> tuple[Hill, Hill | None]:
+    """The highest hill that can be reached from many starting points, and the highest summit if that is another.
 
     Parameters
     ----------
@@ -104,10 +108,7 @@ def highest(model: Likelihood, constant: float) -> Hill:
     """
     hills: list[Hill] = []
     for start in _starts(model, constant):
-        known = [h for h in hills if h.is_summit]
-        if any(np.abs(model.log_tau2(h.alpha - start)).max() < 0.01 for h in known):
-            continue
-        hill = climb(model, start)
+        hill = climb(model, start, hills)
         if hill is not None:
             hills.append(hill)
     if not hills:
@@ -116,8 +117,10 @@ def highest(model: Likelihood, constant: float) -> Hill:
             "variances for values of very different size, or use fewer scale moderators."
         )
     best = max(hills, key=lambda hill: hill.point.value)
-    near = [h for h in hills if h.is_summit and h.point.value > best.point.value - 1e-9 * (1 + abs(best.point.value))]
-    return max(near, key=lambda hill: hill.point.value) if near else best
+    summit = max((h for h in hills if h.is_summit), key=lambda hill: hill.point.value, default=None)
+    if summit is not None and summit.point.value > best.point.value - 1e-9 * (1 + abs(best.point.value)):
+        return summit, None
+    return best, summit
 
 
 def _starts(model: Likelihood, constant: float) -> list[Array]:
