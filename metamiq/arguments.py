@@ -1,6 +1,9 @@
-"""Checks of arguments that many functions take: numbers, a coverage, a number of repetitions, a seed."""
+"""Checks of arguments that many functions take: numbers, a choice, a coverage, a number of repetitions, a seed."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -24,6 +27,34 @@ def check_level(level: float) -> None:
         raise ValueError(f"level must lie between 0 and 1, not {level!r}. Write 0.95 for 95%.")
     if level > _NEAREST_ONE:
         raise ValueError(f"level must be at most {_NEAREST_ONE!r}, not {float(level)!r}. Write 0.95 for 95%.")
+
+
+_ALSO_CALLED = {
+    "hksj": "knha", "hk": "knha", "hartung-knapp": "knha", "knapp-hartung": "knha", "normal": "z", "wald": "z",
+    "fixed": "FE", "common": "FE", "ce": "FE", "dersimonian-laird": "DL", "random": "REML",
+    "g": "SMD", "d": "SMD", "hedges g": "SMD", "hedges' g": "SMD", "cohen's d": "SMD", "wmd": "MD", "lnrr": "ROM",
+    "odds ratio": "OR", "risk ratio": "RR", "relative risk": "RR", "risk difference": "RD", "r": "COR", "z": "ZCOR",
+    "correlation": "COR", "fisher's z": "ZCOR", "proportion": "PR",
+}  # fmt: skip
+
+
+def one_of(name: str, value: object, allowed: Iterable[str]) -> None:
+    """Raise ValueError when a choice is not in the list, naming the list, and the one that was probably meant.
+
+    Examples
+    --------
+    >>> one_of("test", "hksj", ("z", "t", "knha"))
+    Traceback (most recent call last):
+    ValueError: test must be one of 'knha', 't', 'z', not 'hksj'. Did you mean 'knha'?
+    """
+    known = sorted(allowed)
+    if value in known:
+        return
+    meant = str(value).strip().casefold()
+    near = [x for x in known if x.casefold() == meant or x == _ALSO_CALLED.get(meant)]
+    near = near or [x for x in known if x.casefold() in difflib.get_close_matches(meant, map(str.casefold, known), 1)]
+    guess = f" Did you mean {near[0]!r}?" if near and meant else ""
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r}.{guess}")
 
 
 def check_whole(name: str, value: object, least: int) -> None:
@@ -96,7 +127,7 @@ _NOT_NUMBERS = {"b": "truth values", "c": "complex numbers", "M": "dates", "m": 
 
 
 def numbers(values: ArrayLike, name: str, what: str = "numbers") -> NDArray[np.float64]:
-    """Values as float64, NaN where one is missing; numbers written as text count as numbers.
+    """Values as float64, NaN where one is missing or masked; numbers written as text count as numbers.
 
     Raises
     ------
@@ -108,8 +139,13 @@ def numbers(values: ArrayLike, name: str, what: str = "numbers") -> NDArray[np.f
     >>> numbers(pd.array([1, None], dtype="Int64"), "n1i")
     array([ 1., nan])
     """
+    if isinstance(values, Iterator):
+        raise DataError(f"{name} must be a list, an array or a column, not a {type(values).__name__}.")
     try:
         given = pd.Series(values) if isinstance(values, pd.api.extensions.ExtensionArray) else values
+        if isinstance(given, np.ma.MaskedArray):
+            check_kind(given.dtype.kind, name, what)
+            given = np.ma.filled(given.astype(float), np.nan)
         column = given if isinstance(given, pd.Series) else np.asarray(given)
         check_kind(column.dtype.kind, name, what)
         if isinstance(column, pd.Series):
@@ -123,6 +159,25 @@ def numbers(values: ArrayLike, name: str, what: str = "numbers") -> NDArray[np.f
         raise DataError(
             f"{name} must hold {what}, but it holds text. Read the table with metamiq.read_table."
         ) from error
+
+
+def check_same_rows(**values: object) -> None:
+    """Raise DataError when Series that are to be paired row by row have different indexes.
+
+    Examples
+    --------
+    >>> check_same_rows(yi=pd.Series([0.1, 0.2]), vi=pd.Series([0.01, 0.02], index=[1, 0]))
+    Traceback (most recent call last):
+    metamiq.errors.DataError: yi and vi must have the same index, for values are paired row by row, but it differs. \
+Put them into one table, or take .to_numpy() of each if their order is right.
+    """
+    series = [(name, value) for name, value in values.items() if isinstance(value, pd.Series)]
+    for name, value in series[1:]:
+        if len(value) == len(series[0][1]) and not value.index.equals(series[0][1].index):
+            raise DataError(
+                f"{series[0][0]} and {name} must have the same index, for values are paired row by row, but it "
+                "differs. Put them into one table, or take .to_numpy() of each if their order is right."
+            )
 
 
 def check_kind(kind: str, name: str, what: str = "numbers") -> None:

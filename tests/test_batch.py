@@ -212,9 +212,9 @@ def test_messages():
         batch.random_effects([0.1, 0.2], [0.1, 0.1], test="hksj")
     with pytest.raises(ValueError, match="level must lie between 0 and 1, not 95"):
         batch.random_effects([0.1, 0.2], [0.1, 0.1], level=95)
-    with pytest.raises(DataError, match="row 1 has yi = nan"):
+    with pytest.raises(DataError, match="row 2 has yi = nan"):
         batch.random_effects([[0.1, 0.2], [0.1, np.nan]], [[0.1, 0.1], [0.1, 0.1]])
-    with pytest.raises(DataError, match=r"row 0 has yi = 0\.1 and vi = -1"):
+    with pytest.raises(DataError, match=r"row 1 has yi = 0\.1 and vi = -1"):
         batch.random_effects([0.1, 0.2], [-1, 0.1], np.array([[True, True], [False, True]]))
     with pytest.raises(DataError, match="the table is empty"):
         batch.random_effects([], [])

@@ -233,7 +233,7 @@ def test_faults_in_a_table_name_the_study():
 
 
 def test_faults_in_arrays():
-    with pytest.raises(mm.DataError, match=r"row 1 has yi = inf and vi = 1 \(1 such rows in all\)"):
+    with pytest.raises(mm.DataError, match=r"row 2 has yi = inf and vi = 1 \(1 such rows in all\)"):
         mm.random_effects(yi=[1, np.inf], vi=[1, 1])
     with pytest.raises(mm.DataError, match="yi and vi must have the same length, but they have 3 and 2"):
         mm.random_effects(yi=[1, 2, 3], vi=[1, 1])
@@ -258,3 +258,31 @@ def test_equal_effect_sizes_are_said_to_be_equal(value):
     fit = mm.random_effects(yi=[value] * 7, vi=[0.1, 0.2, 0.3, 0.01, 1.0, 0.7, 0.15])
     assert fit.caution.startswith("All effect sizes are equal")
     assert not fit.is_narrower_than_common
+
+
+def test_series_are_paired_by_one_index():
+    yi = pd.Series([0.1, 0.2, 0.4])
+    with pytest.raises(mm.DataError, match="yi and vi must have the same index"):
+        mm.random_effects(yi=yi, vi=pd.Series([0.01, 0.02, 0.03], index=[2, 1, 0]))
+    with pytest.raises(mm.DataError, match="m1i and sd1i must have the same index"):
+        mm.hedges_g(m1i=yi, sd1i=pd.Series([1, 1, 1], index=[2, 1, 0]), n1i=9, m2i=0, sd2i=1, n2i=9)
+    same = mm.random_effects(yi=yi.set_axis([7, 7, 9]), vi=pd.Series([0.01, 0.02, 0.03], index=[7, 7, 9]))
+    assert same.estimate == mm.random_effects(yi=yi.tolist(), vi=[0.01, 0.02, 0.03]).estimate
+
+
+def test_a_masked_value_is_missing_and_a_generator_is_named():
+    with pytest.raises(mm.DataError, match="row 2 has yi = nan"):
+        mm.random_effects(yi=np.ma.array([0.1, 9.0, 0.3], mask=[False, True, False]), vi=[1, 1, 1])
+    with pytest.raises(mm.DataError, match="yi must be a list, an array or a column, not a generator"):
+        mm.random_effects(yi=(x for x in (0.1, 0.2)), vi=[1, 1])
+
+
+@pytest.mark.parametrize(
+    ("choice", "meant"),
+    [({"test": "hksj"}, "knha"), ({"method": "RELM"}, "REML"), ({"method": "dl"}, "DL"), ({"method": "fixed"}, "FE")],
+)
+def test_a_misspelt_choice_is_told_the_likely_one(choice, meant):
+    with pytest.raises(ValueError, match=f"Did you mean '{meant}'"):
+        mm.random_effects(yi=[0.1, 0.2], vi=[1, 1], **choice)
+    with pytest.raises(ValueError, match=r"not 'elephant'\.$"):
+        mm.random_effects(yi=[0.1, 0.2], vi=[1, 1], method="elephant")

@@ -283,3 +283,13 @@ def test_moderators_that_nearly_depend_on_each_other_keep_their_digits():
     predicted = fit.predict(es.iloc[[3]])
     assert_allclose(predicted["estimate"], float(mean), rtol=rtol)
     assert_allclose(predicted["se"], float(variance) ** 0.5, rtol=rtol)
+
+
+def test_numbers_that_became_text_are_no_groups_unless_it_is_said():
+    table = mm.effect_sizes(mm.load_dataset("bcg").trials, "RR")
+    text = table.assign(north=(table["latitude"] > 30).astype(int).astype(str))
+    with pytest.raises(mm.DataError, match=r"north must hold numbers, or names of groups.*write C\(north\)"):
+        mm.meta_regression(text, "year + north")
+    coded = mm.meta_regression(table.assign(north=(table["latitude"] > 30).astype(int)), "north")
+    assert mm.meta_regression(text, "C(north)").beta[1] == pytest.approx(coded.beta[1], rel=1e-10)
+    assert mm.subgroups(text, "north", common_tau2=True).regression.names == ("Intercept", "subgroup[T.1]")

@@ -343,9 +343,9 @@ def test_general_q_median_has_the_same_edges():
 
 
 def test_messages_name_the_row_and_the_choice():
-    with pytest.raises(DataError, match=r"row 1 has yi = nan and vi = 0\.2 \(1 such rows in all\)"):
+    with pytest.raises(DataError, match=r"row 2 has yi = nan and vi = 0\.2 \(1 such rows in all\)"):
         TAU2["DL"]([0.1, np.nan], [0.1, 0.2])
-    with pytest.raises(DataError, match=r"row 0 has yi = 0\.1 and vi = 0 "):
+    with pytest.raises(DataError, match=r"row 1 has yi = 0\.1 and vi = 0 "):
         TAU2["REML"]([0.1, 0.3], [0.0, 0.2])
     with pytest.raises(DataError, match="same length, but they have 2 and 3"):
         TAU2["DL"]([0.1, 0.3], [0.1, 0.2, 0.3])

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from metamiq.arguments import check_distinct, check_kind
+from metamiq.arguments import check_distinct, check_kind, one_of
 from metamiq.effects import association, binary, change, continuous, correlation, proportion, raw_means, scales
 from metamiq.effects.records import BadRowsError, EffectSizes, Fault, FloatArray, describe_faults
 from metamiq.errors import DataError
@@ -158,9 +158,7 @@ def effect_sizes(frame: pd.DataFrame, measure: str, **options: Any) -> pd.DataFr
      Aronson -0.8893 0.3256
     Ferguson -1.5854 0.1946
     """
-    if measure not in MEASURES:
-        known = ", ".join(repr(code) for code in sorted(MEASURES))
-        raise ValueError(f"measure must be one of {known}, not {measure!r}.")
+    one_of("measure", measure, MEASURES)
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(
             f"effect_sizes takes a table (DataFrame), not a {type(frame).__name__}. Of a dataset take .trials."

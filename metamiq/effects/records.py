@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metamiq.arguments import check_level as check_level
-from metamiq.arguments import numbers
+from metamiq.arguments import check_same_rows, numbers
+from metamiq.arguments import one_of as one_of
 from metamiq.errors import DataError
 
 FloatArray = NDArray[np.float64]
@@ -67,6 +68,7 @@ def describe_faults(faults: Sequence[Fault], where: Callable[[int], str] | None 
 
 def float_arrays(**values: ArrayLike | None) -> dict[str, FloatArray]:
     """Broadcast named inputs to one shape as float64; a text or an unbroadcastable shape is a `DataError`."""
+    check_same_rows(**values)
     arrays: dict[str, FloatArray] = {}
     for name, value in values.items():
         if value is None:
@@ -154,13 +156,6 @@ def as_effects(yi: ArrayLike, vi: ArrayLike) -> EffectSizes:
     """Scalars in, scalars out: 0-d arrays become float64 numbers that format like any float."""
     y, v = np.broadcast_arrays(np.asarray(yi, dtype=np.float64), np.asarray(vi, dtype=np.float64))
     return EffectSizes(np.array(y)[()], np.array(v)[()])
-
-
-def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
-    """Refuse an option that is not in the list, naming the list."""
-    if value not in allowed:
-        known = ", ".join(repr(item) for item in sorted(allowed))
-        raise ValueError(f"{name} must be one of {known}, not {value!r}.")
 
 
 def defined(yi: ArrayLike, vi: ArrayLike) -> EffectSizes:

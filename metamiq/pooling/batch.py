@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metamiq.arguments import check_level
+from metamiq.arguments import check_level, one_of
 from metamiq.pooling import heterogeneity, tau2
 from metamiq.pooling.wls import Array, Tables, by_columns, fit, fit_tau2, fixed_effect_fit, tables
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
@@ -38,10 +38,8 @@ class Core(NamedTuple):
 
 def check_choices(method: str, test: str, level: float) -> None:
     """Raise ValueError for a choice that does not exist."""
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(map(repr, sorted(METHODS)))}, not {method!r}.")
-    if test not in TESTS:
-        raise ValueError(f"test must be one of {', '.join(map(repr, sorted(TESTS)))}, not {test!r}.")
+    one_of("method", method, METHODS)
+    one_of("test", test, TESTS)
     check_level(level)
 
 

@@ -135,6 +135,7 @@ def design_matrix(formula: str, frame: pd.DataFrame) -> Design:
     if not whole.any():
         raise DataError(f"At least one row must have every moderator of {formula!r}, but none has.")
     part = _plain_types(frame.loc[whole], needed) if needed else pd.DataFrame({"_": np.ones(len(frame))})
+    _check_no_numbers_as_text(parsed, part)
     try:
         with np.errstate(all="ignore"):  # log(0), say: said below
             matrix = parsed.get_model_matrix(part, context={}, na_action="ignore")
@@ -226,6 +227,19 @@ def _plain_types(frame: pd.DataFrame, needed: list[str]) -> pd.DataFrame:
                 )
         out[name] = column
     return pd.DataFrame(out)
+
+
+def _check_no_numbers_as_text(formula: Any, part: pd.DataFrame) -> None:
+    """Refuse numbers that became text: as names of groups, which nobody said they are, they make another model."""
+    for name in sorted({str(factor.expr) for term in formula for factor in term.factors} & set(part.columns)):
+        text = list(part[name]) if part[name].dtype == object else []
+        if not text or not all(isinstance(x, str) for x in text):
+            continue
+        if pd.to_numeric(pd.Series(text), errors="coerce").notna().all():
+            raise DataError(
+                f"{name} must hold numbers, or names of groups, but it holds numbers written as text ({text[0]!r} and "
+                f"others). Turn them into numbers (pd.to_numeric), or write C({name}) if they name groups."
+            )
 
 
 def _references(spec: Any, names: tuple[str, ...]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from metamiq.arguments import numbers
+from metamiq.arguments import check_same_rows, numbers
 from metamiq.errors import DataError
 from metamiq.pooling import batch
 from metamiq.pooling.records import PI_METHODS, PooledEffect, check_columns
@@ -19,6 +19,7 @@ def source_of(effects: pd.DataFrame | None, yi: ArrayLike | None, vi: ArrayLike 
     if effects is None:
         if yi is None or vi is None:
             raise ValueError("Give an effects table, or both yi= and vi=.")
+        check_same_rows(yi=yi, vi=vi)
         t = tables(_row(yi, "yi"), _row(vi, "vi"))
         return Source(frozen_copy(t.yi[0]), frozen_copy(t.vi[0])), t
     if yi is not None or vi is not None:

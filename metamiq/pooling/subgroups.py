@@ -137,7 +137,9 @@ def subgroups(
     if len(groups) < 2:
         raise DataError(f"Subgroups by {by!r} need at least two groups with rows, but there is {len(groups)}.")
     if common_tau2:
-        reg = meta_regression(used.assign(subgroup=names), "subgroup", method=method, test=test, level=level)
+        reg = meta_regression(
+            used.assign(subgroup=names.astype("category")), "subgroup", method=method, test=test, level=level
+        )
         fits = {
             g: random_effects(
                 used.loc[(names == g).to_numpy()],

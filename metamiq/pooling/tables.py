@@ -149,7 +149,7 @@ def _check_rows(y: Array, v: Array) -> None:
         bad, (rule, advice) = out_of_range(y, v), TOO_LARGE
     table, row = np.argwhere(bad)[0]
     raise DataError(
-        f"{rule}, but row {row} has yi = {y[min(table, len(y) - 1), row]:g} and vi = "
+        f"{rule}, but row {row + 1} has yi = {y[min(table, len(y) - 1), row]:g} and vi = "
         f"{v[min(table, len(v) - 1), row]:g} ({bad.sum()} such rows in all). {advice}"
     )
 
