@@ -82,7 +82,7 @@ class PooledEffect(WithPrediction, UnivariateFit):
 
     @property
     def caution(self) -> str:
-        """Why an interval and a p-value are undefined or say nothing; empty for nearly every table.
+        """Why an interval and a p-value are undefined, say nothing or say too much; empty for most tables.
 
         Examples
         --------
@@ -106,7 +106,7 @@ class PooledEffect(WithPrediction, UnivariateFit):
                 "than by chance. Test adhoc, which takes max(1, q), avoids this (Knapp & Hartung 2003; Röver et al. "
                 "2015; Jackson et al. 2017)."
             )
-        return ""
+        return self.source.dependence
 
     @property
     def _has_no_spread(self) -> bool:

@@ -15,7 +15,7 @@ from metamiq.pooling.source import Source
 from metamiq.pooling.univariate_fit import UnivariateFit
 from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, f_sf, two_sided_p
-from metamiq.wording import one_line, p_text
+from metamiq.wording import count, from_studies, one_line, p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -178,6 +178,24 @@ class MetaRegression(UnivariateFit):
             return np.nan
         return float(max(0.0, 100.0 * (self.tau2_without - self.tau2) / self.tau2_without))
 
+    @property
+    def caution(self) -> str:
+        """Why the coefficients may say too much: few studies for each moderator, or several effect sizes of a study.
+
+        References
+        ----------
+        Deeks, Higgins & Altman, Cochrane Handbook for Systematic Reviews of Interventions, chapter 10, on
+        meta-regression: ten studies for each characteristic.
+        """
+        terms = len(self.design.terms)
+        few = ""
+        if self.n_studies < 10 * terms:
+            few = (
+                f"{from_studies(self.k, self.n_studies)} for {count(terms, 'moderator')}: with fewer than ten studies "
+                "for each, what is found is easily chance."
+            )
+        return " ".join(filter(None, [few, self.source.dependence]))
+
     def predict(self, frame: pd.DataFrame, level: float | None = None) -> pd.DataFrame:
         """Mean effect for each row of `frame`, with confidence and prediction intervals; NaN where it is incomplete."""
         level = self.level if level is None else level
@@ -224,8 +242,7 @@ class MetaRegression(UnivariateFit):
         letter = f"QM({m:g})" if np.isinf(dof) else f"F({m:g}, {dof:g})"
         table = self.coefficients[["estimate", "se", "statistic", "p_value", "ci_low", "ci_high"]]
         lines = [
-            f"{kind} meta-regression on {self.formula}, test {self.test}: k = {self.k} effect sizes from "
-            f"{self.n_studies} studies",
+            f"{kind} meta-regression on {self.formula}, test {self.test}: k = {from_studies(self.k, self.n_studies)}",
             table.to_string(float_format=lambda x: f"{x:.4f}"),
             f"moderators: {letter} = {statistic:.3f}, {p_text(p, 4)}",
             f"residual: QE({self.QE_df}) = {self.QE:.3f}, {p_text(self.QE_p, 4)}, tau2 = {self.tau2:.4f}, "
@@ -234,4 +251,6 @@ class MetaRegression(UnivariateFit):
         lines += [f"{factor}: compared with {level}" for factor, level in self.design.reference_levels.items()]
         if self.omitted:
             lines.append(f"left out, moderator unknown: {', '.join(self.omitted)}")
+        if self.caution:
+            lines.append(self.caution)
         return "\n".join(lines)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from metamiq.pooling.wls import Array
+from metamiq.wording import from_studies
 
 
 def frozen_copy(a: Array) -> Array:
@@ -47,6 +48,17 @@ class Source:
             if column in self.frame:
                 return int(self.frame[column].nunique())
         return len(self.yi)
+
+    @property
+    def dependence(self) -> str:
+        """What a model of independent rows must say of studies that have several; empty where none has."""
+        k, n = len(self.yi), self.n_studies
+        if k == n:
+            return ""
+        return (
+            f"{from_studies(k, n)} are taken as independent: where those of one study go together, intervals are too "
+            "narrow. multilevel and robust allow for it."
+        )
 
     @property
     def measure(self) -> str | None:
