@@ -104,7 +104,8 @@ def _test(fit: Subgroups | MetaRegression) -> str:
     else:
         told = [line for line in lines if line.startswith(("moderators:", "residual:", "left out"))]
         told += [line for line in lines if ": compared with " in line]
-    return " ".join(f"{line[:1].upper()}{line[1:]}." for line in told)
+    caution = [fit.caution] if isinstance(fit, MetaRegression) and fit.caution else []
+    return " ".join([*(f"{line[:1].upper()}{line[1:]}." for line in told), *caution])
 
 
 def _picture(fit: Subgroups | MetaRegression) -> str:
