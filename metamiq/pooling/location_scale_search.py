@@ -17,6 +17,7 @@ from metamiq.pooling.tables import Array
 
 _MAX_STEPS = 300
 _STARTS = 8
+_OUTERMOST = 12
 _AT_SUMMIT = 1e-7  # in log tau2 of any row; the error left is that of its square
 _NEAR = 0.1  # likewise: a Newton step this short leads to within its square of the summit
 _ENDLESS_STEP = 0.1  # in log tau2: a step this large that gains nothing leads to no summit
@@ -142,16 +143,20 @@ def _starts(model: Likelihood, constant: float) -> list[Array]:
         spread = float(column.std())
         if spread > 1e-9 * np.abs(column).max():
             directions.append(nearest((column - column.mean()) / spread))
+    outwards = [sign * direction for direction in directions for sign in (1.0, -1.0)]
+    if len(directions) > 1:  # towards the outermost rows, between the moderators
+        centred = model.Z - model.Z.mean(axis=0)
+        distance = np.sqrt(np.einsum("kq,kq->k", centred, centred))
+        outwards += [centred[i] / distance[i] for i in np.argsort(-distance, kind="stable")[:_OUTERMOST]]
     at = model.location(model.vi + np.exp(level))
     squares = at.residual**2 * (model.vi + np.exp(level))
     points = [flat, nearest(np.log(np.maximum(squares - model.vi, 0.05 * (squares + model.vi))))]
     for shift in (-4.0, -2.0, 0.0, 2.0):
-        points.append(flat + shift * one)
-        for direction in directions:
-            points += [flat + shift * one + slope * direction for slope in (-4.0, -2.0, -1.0, 1.0, 2.0, 4.0)]
-            # tau2 of the outermost row alone, all others sunk below their sampling variances.
-            for away in (direction, -direction):
-                points.append(flat + shift * one + 8.0 * (away - float(model.log_tau2(away).max()) * one))
+        base = flat + shift * one
+        points.append(base)
+        points += [base + slope * direction for direction in directions for slope in (-4.0, -2.0, -1.0, 1.0, 2.0, 4.0)]
+        # tau2 of the outermost row alone, all others sunk below their sampling variances.
+        points += [base + 8.0 * (away - float(model.log_tau2(away).max()) * one) for away in outwards]
     values = np.array([model.value(a) for a in points])
     chosen = [flat]
     for i in np.argsort(-values, kind="stable"):
