@@ -13,6 +13,7 @@ from metamiq.living.check import check
 from metamiq.living.rules import COLUMNS, RULES
 
 ARMS = {"m1i": 12.4, "sd1i": 4.1, "n1i": 24, "m2i": 14.9, "sd2i": 4.3, "n2i": 25}
+COUNTS = {**dict.fromkeys(ARMS), "n1i": 48, "n2i": 50}
 OTHERS = [
     {"study": f"other{i}", "m1i": 12.0 + i, "sd1i": 4.0 + i / 5, "n1i": 20 + i, "m2i": 14.1 + i, "sd2i": 4.2, "n2i": 22}
     for i in range(5)
@@ -78,6 +79,11 @@ EXAMPLES = {
     "N02": (one(n1i=49, n_total=49), one(n_total=49), "size of the whole trial"),
     "N03": (among().assign(analysis=["ITT"] * 5 + ["completers"]), among().assign(analysis="ITT"), "1 of 6 rows"),
     "N04": (one(ti=2.08, df=61), one(ti=2.08, df=47), "df = 61"),
+    "N05": (one(**COUNTS, ai=18.75, ci=15), one(**COUNTS, ai=9, ci=15), "ai = 18.75 of 48; as percentages 9"),
+    "L01": (among(sd1i=16.8, sd2i=18.5), among(sd1i=8.1, sd2i=8.4), "around 4.3; as variances they give 4.1 and 4.3"),
+    "L02": (among(m1i=-12.4), among(), "m1i = -12.4 and m2i = 14.9, but the means of the other 5 rows are 12 to 18.1"),
+    "L03": (among(m1i=17.4, n1i=60, n2i=60), among(m1i=13.4), "the effect is 0.59, 4.6 standard errors off"),
+    "L04": (effects([0.3, 0.31, 0.29, 0.3, 0.32]), effects([0.1, 0.5, 0.2, 0.4, 0.3]), "Q = 0.01 with 4 degrees"),
     "S01": (
         pd.concat([one(instrument="X"), one(instrument="Y-BOCS", study="b", m1i=12.5)]),
         pd.concat([one(instrument="X", higher_is_better="no"), one(instrument="Y-BOCS", study="b", m1i=12.5)]),
@@ -141,6 +147,7 @@ EXAMPLES = {
     "A03": (effects([0.4, 0.5, 0.45, 0.5, -0.3]), effects([0.5, 0.6, 0.4, 0.55, 0.5]), "without s4"),
     "D01": (read_with("semicolon separators read"), read_with("'Study' taken for study"), "semicolon separators read"),
     "D02": (among(n1i=999), among(n1i=60), "n1i = 999; the other 5 values run from 20 to 24"),
+    "D04": (among(sd2i=None), among(), "sd2i is missing"),
     "D03": (pd.DataFrame([{"study": "a", **ARMS}] * 2), pd.DataFrame(OTHERS), "all cells are those of"),
 }
 
@@ -178,7 +185,7 @@ def test_rule_says_why_and_what_to_do(rule):
 
 def test_documented_columns_are_those_that_rules_read():
     read = {column for bad, good, _ in EXAMPLES.values() for e in (bad, good) for column in _frame(e)}
-    unknown = read - set(COLUMNS) - set(ARMS) - set(TWO_TIMES) - {"study", "yi", "vi", "ti", "ri"}
+    unknown = read - set(COLUMNS) - set(ARMS) - set(TWO_TIMES) - {"study", "yi", "vi", "ti", "ri", "ai", "ci"}
     assert unknown == set()
 
 
@@ -197,6 +204,11 @@ def _frame(example):
         ({"m1i_ci_low": 11.9, "m1i_ci_high": 12.9}, "SD04", "the interval of mean 1"),
         ({"m1i_ci_low": 10.67, "m1i_ci_high": 14.13}, None, ""),
         ({"yi": -0.59, "sei": 0.29, "ci_low": -0.74, "ci_high": -0.44}, "SD04", "its SE of 0.29"),
+        ({"yi": 0.3, "ci_low": -0.74, "ci_high": -0.44}, "SD04", "yi = 0.3 lies outside"),
+        ({"yi": -0.59, "ci_low": 0.42, "ci_high": 0.74}, "SD04", "the interval that of a ratio"),
+        ({"yi": 0.55, "ci_low": 0.36, "ci_high": 0.85}, "SD04", "yi must be its logarithm"),
+        ({"yi": 0.55, "ci_low": 0.26, "ci_high": 0.84}, None, ""),
+        ({"yi": -0.6, "ci_low": -1.02, "ci_high": -0.18}, None, ""),
         ({"score": "post", "outcome": "reduction in worry"}, "SD05", "reduction in worry"),
         ({"n1i": 24, "n2i": 25, "df": 41.3, "ti": 2.08}, None, ""),  # Welch
         ({"df": 44, "ti": 2.08}, None, ""),  # with three covariates
@@ -277,3 +289,48 @@ def test_evidence_of_a_change_that_favours_the_other_arm(tmp_path):
     cells = {"mean_mi": 3.1, "sd_mi": 4.0, "mean_cbt": 6.2, "sd_cbt": 4.2, "n_mi": 20, "n_cbt": 20}
     results = [{"result_id": "a-post", "trial_id": "a", "report": "change_means", "favours": "mi", **cells}]
     assert "S02" in set(check(evidence(tmp_path, [{"trial_id": "a", "n_total": 44}], results)).table["code"])
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ({"sd1i": 0.84, "sd2i": 0.86}, "as SEs they give 4.12 and 4.3"),
+        ({"sd1i": 0.41, "sd2i": 0.43, "n1i": 9, "n2i": 9}, "with the decimal point moved they are 4.1 and 4.3"),
+        ({"sd1i": 410, "sd2i": 430, "m1i": 1240, "m2i": 1490}, "the means are 100 times as large, too"),
+        ({"sd1i": 11.0, "sd2i": 70.0}, "around 4.3"),
+    ],
+)
+def test_what_would_explain_unlike_sds(cells, words):
+    assert codes_of(among(**cells))["L01"].endswith(words)
+
+
+def test_sds_are_compared_on_one_scale_only():
+    assert "L01" not in codes_of(among(sd1i=16.8, sd2i=18.5).assign(instrument=["X"] * 5 + ["Y"]))
+    spread = among(sd1i=90.0, sd2i=90.0).assign(sd2i=[4.2, 9.0, 20.0, 44.0, 70.0, 90.0])
+    assert "L01" not in codes_of(spread)
+
+
+def test_two_negative_means_among_six_are_a_scale_around_0():
+    assert "L02" not in codes_of(among(m1i=-0.4).assign(m2i=[-0.3, 14.1, 15.1, 16.1, 17.1, 18.1]))
+
+
+def test_parts_of_a_shared_control_group_may_be_broken():
+    rows = [{"study": f"Doe 2010{x}", "ai": 3, "n1i": 20, "ci": 2.5, "n2i": 10.5} for x in "ab"]
+    assert "N05" not in codes_of(pd.DataFrame(rows))
+    assert "ci = 2.5 of 10.5" in codes_of(pd.DataFrame(rows[:1]))["N05"]
+
+
+def test_an_unknown_table_is_not_said_to_be_free_of_faults():
+    found = check(pd.DataFrame({"author": ["a", "b"], "tpos": [4, 6], "tneg": [119, 300]}))
+    assert not found.is_clean
+    assert found.table["found"].tolist() == [
+        "no column that an effect size could come from is known, only author, tpos, tneg"
+    ]
+    assert codes_of(pd.DataFrame({"study": ["a", "b"], "yi": [0.1, 0.2]}))["D04"] == "yi stands without vi or sei"
+
+
+def test_a_variance_that_is_a_standard_error_is_told():
+    yi = [-0.431, -0.357, -0.545, -0.223, -0.598, -0.329]
+    sei = [0.2, 0.25, 0.3, 0.18, 0.22, 0.28]
+    assert "if vi held standard errors, Q would be 2.13" in codes_of(effects(yi, sei))["L04"]
+    assert "L04" not in codes_of(effects(yi, [se**2 for se in sei]))

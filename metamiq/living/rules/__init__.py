@@ -9,6 +9,7 @@ from metamiq.living.rules import (
     dependence,
     direction,
     means,
+    others,
     pooling_choices,
     reading,
     recompute,
@@ -21,7 +22,7 @@ from metamiq.living.rules.material import Hit, Line, Material, Plan, Rule
 #: Every rule by its code.
 RULES: dict[str, Rule] = {
     rule.code: rule
-    for topic in (spread, means, sizes, direction, recompute, dependence, pooling_choices, reading)
+    for topic in (spread, means, sizes, direction, recompute, dependence, others, pooling_choices, reading)
     for rule in topic.RULES
 }
 

@@ -25,11 +25,16 @@ def _shared_control(material: Material) -> Iterator[Hit]:
         yield Hit(rows[0], f"{len(rows)} rows have the same group 2 ({cells}): {_places(rows)}")
 
 
+def report_of(row: Line) -> str:
+    """The study of a row, without the letter that tells two comparisons of one report apart."""
+    return _LETTER.sub("", row.study.casefold())
+
+
 def _sharing(material: Material) -> list[list[Line]]:
     """Rows of one study with the same control group, the same outcome and the same time."""
 
     def key(row: Line) -> str:
-        study = _LETTER.sub("", row.study.casefold())
+        study = report_of(row)
         control = [row.number(column) for column in _CONTROL]
         known = sum(value == value for value in control)
         if not study or known < 2:  # a size alone is shared by chance

@@ -1,4 +1,4 @@
-"""D01-D03: how the table was written and read."""
+"""D01-D04: how the table was written and read."""
 
 from __future__ import annotations
 
@@ -98,4 +98,46 @@ def _others(rows: list[Line]) -> str:
     return f"{rows[0].place}" + (f" ({len(rows)} rows in all)" if len(rows) > 2 else "")
 
 
-RULES = (_guessed, _missing_codes, _duplicates)
+@rule(
+    "D04",
+    "note",
+    "rows without an effect size",
+    why="A row that lacks a number which the others have is left out, and trials with less to show lack it more often.",
+    do="Look for the number elsewhere in the report (SE, interval, t, p; mm.g_from_t and its kin), or ask the authors.",
+    reference="Cochrane Handbook, chapter 6",
+)
+def _incomplete(material: Material) -> Iterator[Hit]:
+    if material.ds is not None:
+        return
+    names = next((names for names in _FAMILIES if material.has(*names)), None)
+    if names is None:
+        if not any(material.has(name) for name in _KNOWN):
+            columns = ", ".join(map(str, material.frame.columns[:12])) + (
+                " ..." if material.frame.shape[1] > 12 else ""
+            )
+            yield Hit(None, f"no column that an effect size could come from is known, only {columns}", "warning")
+        elif material.has("yi"):
+            yield Hit(None, "yi stands without vi or sei")
+        return
+    for row in material.rows:
+        lacking = [name for name in names if row.number(name) != row.number(name)]
+        if lacking:
+            yield Hit(row, f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing")
+
+
+#: Columns from which effect sizes are computed, in the order in which they are looked for.
+_FAMILIES = (
+    ("yi", "vi"),
+    ("yi", "sei"),
+    ("m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i"),
+    ("ai", "n1i", "ci", "n2i"),
+    ("ai", "bi", "ci", "di"),
+    ("ri", "ni"),
+    ("xi", "ni"),
+)
+
+_KNOWN = {name for names in _FAMILIES for name in names if name[0] != "n"} | {
+    "ti", "pi", "fi", "value", "mean_mi", "m1i_pre", "m1i_post", "printed_d", "printed_g", "ci_low", "ci_high",
+}  # fmt: skip
+
+RULES = (_guessed, _missing_codes, _duplicates, _incomplete)

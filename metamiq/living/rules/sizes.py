@@ -1,4 +1,4 @@
-"""N01-N04: how many people, and whether the numbers add up."""
+"""N01-N05: how many people, and whether the numbers add up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from metamiq.living.rules.arithmetic import half_unit
+from metamiq.living.rules.dependence import report_of
 from metamiq.living.rules.material import Hit, Line, Material, grouped, keys_of, rule
 
 COVARIATES = 4  # degrees of freedom that an adjusted analysis may use up
@@ -138,4 +140,48 @@ def _lacks_people(row: Line, n1: float, n2: float, df: float) -> bool:
     return not abs(welch - df) < 1
 
 
-RULES = (_parts_do_not_sum, _total_in_an_arm, _mixed_populations, _df_does_not_fit)
+@rule(
+    "N05",
+    "warning",
+    "events or people that are no whole number",
+    why="People are whole: a broken number of events is a percentage or a share; one of people, another column.",
+    do="Enter events, not percentages: percentage x n / 100. Parts of a shared control group may be halves or thirds.",
+)
+def _broken_people(material: Material) -> Iterator[Hit]:
+    comparisons = grouped((report_of(row), row) for row in material.rows)
+    for row in material.rows:
+        parts = (1, 2, 3) if len(comparisons.get(report_of(row), ())) > 1 else (1,)
+        broken = [
+            (name, row.number(name), row.number(total))
+            for name, total in _EVENTS.items()
+            if not _is_whole(row.number(name), parts)
+        ]
+        if broken:
+            words = " and ".join(f"{name} = {x:g}" for name, x, _ in broken)
+            of = [f"{n:g}" for _, _, n in broken if n == n]
+            yield Hit(row, f"{words}{' of ' if of else ''}{' and '.join(of)}{_as_share(broken)}")
+        elif not any(row.number(c) == row.number(c) for c in ("icc", "design_effect", "n_effective")):
+            people = [(name, row.number(name)) for name in ("n1i", "n2i", "ni")]
+            words = " and ".join(f"{name} = {n:g}" for name, n in people if not _is_whole(n, parts))
+            if words:
+                yield Hit(row, words)
+
+
+_EVENTS = {"ai": "n1i", "ci": "n2i", "bi": "n1i", "di": "n2i", "xi": "ni"}
+
+
+def _is_whole(x: float, parts: tuple[int, ...]) -> bool:
+    """Whole or missing, or a half or third of a whole number where a control group may have been split."""
+    return math.isnan(x) or min(abs(m * x - round(m * x)) for m in parts) < 0.02
+
+
+def _as_share(broken: list[tuple[str, float, float]]) -> str:
+    """The whole numbers that shares or percentages would be; empty when they would be none."""
+    for whole, words in ((1.0, "as shares"), (100.0, "as percentages")):
+        meant = [(x * n / whole, half_unit(x) * n / whole) for _, x, n in broken if x <= whole]
+        if len(meant) == len(broken) and all(abs(m - round(m)) <= room + 1e-9 for m, room in meant):
+            return f"; {words} {' and '.join(str(round(m)) for m, _ in meant)}"
+    return ""
+
+
+RULES = (_parts_do_not_sum, _total_in_an_arm, _mixed_populations, _df_does_not_fit, _broken_people)

@@ -20,6 +20,7 @@ RARE = 0.01  # two-sided p of the F test: in arms of five, threefold is not rare
 SHRUNK = 0.6  # a change SD is this share of the SD when scores at the two times correlate 0.82
 TOLERANCE = 0.05
 ALIKE = 1.5
+RATIO_WIDE = 1.5  # in a narrower interval the middles of ratio and logarithm are the same
 MANY = 400  # SDs of an instrument that show what is usual
 
 _HANDBOOK_SD = "Cochrane Handbook, chapter 6; Gøtzsche et al. 2007, JAMA 298:430-437"
@@ -230,6 +231,11 @@ def _se_disagrees(material: Material) -> Iterator[Hit]:
 
 def _effect_interval(row: Line) -> Iterator[Hit]:
     sei, vi, low, high, level = row.numbers("sei", "vi", "ci_low", "ci_high", "ci_level")
+    if high > low:
+        aside = _aside(row.number("yi"), low, high)
+        if aside:
+            yield Hit(row, aside)
+            return
     se = sei if sei > 0 else math.sqrt(vi) if vi > 0 else float("nan")
     if sei > 0 and vi > 0 and not _rounded(math.sqrt(vi), half_unit(vi) / (2 * math.sqrt(vi))).agrees(sei, TOLERANCE):
         yield Hit(row, f"sei = {sei:g}, but the root of vi is {math.sqrt(vi):.3g}")
@@ -247,6 +253,23 @@ def _effect_interval(row: Line) -> Iterator[Hit]:
             row,
             f"the interval {low:g} to {high:g} is {half:.3g} to each side; its SE of {se:.3g} gives {widths[0]:.3g}",
         )
+
+
+def _aside(yi: float, low: float, high: float) -> str:
+    """What is wrong when an effect lies outside its interval, or in its middle only as a ratio."""
+    room = max(half_unit(low), half_unit(high), half_unit(yi))
+    interval = f"its interval is {low:g} to {high:g}"
+    if np.isnan(yi) or low - room <= yi <= high + room:
+        if low > 0 and yi > 0 and high > RATIO_WIDE * low:
+            logs = abs(2 * math.log(yi) - math.log(low) - math.log(high)) <= 2 * room * (1 / yi + 1 / low)
+            if logs and abs(2 * yi - low - high) > 4 * room + 2 * TOLERANCE * (high - low):
+                return (
+                    f"yi = {yi:g} and {interval}, in the middle of which it lies as a ratio; yi must be its logarithm"
+                )
+        return ""
+    if low > 0 and math.log(low) - room <= yi <= math.log(high) + room:
+        return f"yi = {yi:g} but {interval}: yi is a logarithm, the interval that of a ratio"
+    return f"yi = {yi:g} lies outside: {interval}"
 
 
 def _rounded(value: float, room: float) -> Span:
