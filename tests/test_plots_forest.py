@@ -450,3 +450,13 @@ def test_counts_without_events_are_shown_but_not_drawn():
     assert rows["n1_text"].tolist()[:3] == ["2/20", "0/30", "7/50"]
     assert rows["label"].iloc[-1] == "Mantel-Haenszel mean"
     assert_readable(plots.forest(fit).figure)
+
+
+def test_pdf_is_the_same_on_every_run_with_its_letters_inside(evidence, tmp_path):
+    first, second = (plots.save_pdf(plots.forest(evidence).figure, tmp_path / f"{i}.pdf") for i in (1, 2))
+    content = first.read_bytes()
+    assert content == second.read_bytes()
+    assert content.startswith(b"%PDF-")
+    assert b"CreationDate" not in content
+    assert b"/FontFile2" in content  # TrueType inside: text that can be searched and edited, as journals ask
+    assert b"/Title" in content

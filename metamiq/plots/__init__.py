@@ -16,7 +16,7 @@ from metamiq.plots.panels import gosh, influence, specification_curve
 from metamiq.plots.profile import profile_likelihood, profile_rows
 from metamiq.plots.rob_summary import rob_summary, rob_summary_rows
 from metamiq.plots.row_drawing import draw_rows
-from metamiq.plots.saving import release, save_png, save_svg, svg_text
+from metamiq.plots.saving import release, save_pdf, save_png, save_svg, svg_text
 from metamiq.plots.series import cumulative, estimate_rows, estimates, leave_one_out
 from metamiq.plots.traffic_lights import traffic_lights
 
@@ -59,6 +59,7 @@ __all__ = [
     "release",
     "rob_summary",
     "rob_summary_rows",
+    "save_pdf",
     "save_png",
     "save_svg",
     "specification_curve",
