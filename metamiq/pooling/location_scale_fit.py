@@ -205,15 +205,19 @@ class LocationScaleFit(WithSource):
 
     @property
     def caution(self) -> str:
-        """Why tests of the scale say little; empty for most tables."""
+        """Why coefficients may say too little or too much.
+
+        tau2 of some rows is hardly known; few studies for each moderator; several effect sizes of a study.
+        """
         table = self._scale(self.scale_design.X, self.level)
-        vague = int(((table["ci_high"] - table["ci_low"]) > _HARDLY_KNOWN).sum())
-        if not vague:
-            return ""
-        return (
-            f"tau2 of {vague} of {self.k} rows is hardly known: its interval spans a factor of more than a million, "
+        hardly = int(((table["ci_high"] - table["ci_low"]) > _HARDLY_KNOWN).sum())
+        vague = (
+            f"tau2 of {hardly} of {self.k} rows is hardly known: its interval spans a factor of more than a million, "
             "and Wald tests and intervals of the scale say little. Read the likelihood-ratio test."
         )
+        moderators = len(self.design.terms | self.scale_design.terms)
+        said = [vague if hardly else "", self.source.scarcity(moderators), self.source.dependence]
+        return " ".join(filter(None, said))
 
     def to_frame(self, level: float | None = None) -> pd.DataFrame:
         """One row per term, those of the location first, in the columns of every result table."""

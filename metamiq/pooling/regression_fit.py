@@ -15,7 +15,7 @@ from metamiq.pooling.source import Source
 from metamiq.pooling.univariate_fit import UnivariateFit
 from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, f_sf, two_sided_p
-from metamiq.wording import count, from_studies, one_line, p_text
+from metamiq.wording import from_studies, one_line, p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -187,14 +187,7 @@ class MetaRegression(UnivariateFit):
         Deeks, Higgins & Altman, Cochrane Handbook for Systematic Reviews of Interventions, chapter 10, on
         meta-regression: ten studies for each characteristic.
         """
-        terms = len(self.design.terms)
-        few = ""
-        if self.n_studies < 10 * terms:
-            few = (
-                f"{from_studies(self.k, self.n_studies)} for {count(terms, 'moderator')}: with fewer than ten studies "
-                "for each, what is found is easily chance."
-            )
-        return " ".join(filter(None, [few, self.source.dependence]))
+        return " ".join(filter(None, [self.source.scarcity(len(self.design.terms)), self.source.dependence]))
 
     def predict(self, frame: pd.DataFrame, level: float | None = None) -> pd.DataFrame:
         """Mean effect for each row of `frame`, with confidence and prediction intervals; NaN where it is incomplete."""

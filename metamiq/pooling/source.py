@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from metamiq.pooling.wls import Array
-from metamiq.wording import from_studies
+from metamiq.wording import count, from_studies
 
 
 def frozen_copy(a: Array) -> Array:
@@ -58,6 +58,15 @@ class Source:
         return (
             f"{from_studies(k, n)} are taken as independent: where those of one study go together, intervals are too "
             "narrow. multilevel and robust allow for it."
+        )
+
+    def scarcity(self, moderators: int) -> str:
+        """What a model must say that has fewer than ten studies for each moderator; empty otherwise."""
+        if self.n_studies >= 10 * moderators:
+            return ""
+        return (
+            f"{from_studies(len(self.yi), self.n_studies)} for {count(moderators, 'moderator')}: with fewer than ten "
+            "studies for each, what is found is easily chance."
         )
 
     @property
