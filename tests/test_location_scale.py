@@ -1,7 +1,7 @@
-"""Location-scale models: by hand and by dense matrices, against metafor 3.8, and what is true of any table."""
+"""Location-scale models: by hand, by dense matrices, what cannot be fitted, and what is true of any table.
 
-import json
-from pathlib import Path
+metafor's numbers are in test_reference_location_scale.py.
+"""
 
 import numpy as np
 import pandas as pd
@@ -13,21 +13,7 @@ from scipy import optimize, stats
 
 import metamiq as mm
 
-REFERENCE = Path(__file__).parent / "reference"
-TABLES = json.loads((REFERENCE / "datasets.json").read_text(encoding="utf-8"))["tables"]
-STORED = json.loads((REFERENCE / "location_scale.json").read_text(encoding="utf-8"))
-MATCHED = [case for case in STORED["cases"] if "known_difference" not in case]
-APART = [case for case in STORED["cases"] if "known_difference" in case]
-
 CLOSED_FORM = {"rtol": 1e-9}  # at the maximum itself: its error is a rounding
-LIKELIHOOD = 1e-10  # of its size: where the other search ends
-ITERATIVE = 1e-5  # a numerical search stops about the root of that away, in standard errors
-NUMERICAL_HESSIAN = 1e-4  # metafor's standard errors of the scale
-COLUMNS = ("estimate", "se", "statistic", "ci_low", "ci_high")
-
-
-def frame(name):
-    return pd.DataFrame(TABLES[name]["columns"])
 
 
 @pytest.fixture
@@ -166,6 +152,10 @@ def test_the_record_is_read_only_and_says_what_was_done(effects):
     with pytest.raises(ValueError, match="read-only"):
         fit.tau2[0] = 1.0
     assert "28 effect sizes from 28 studies" in mm.methods_paragraph(fit).text
+    assert fit.caution == ""
+    pairs = mm.location_scale(effects.assign(study=effects.index // 2), "kind", "x + kind")
+    assert "15 studies for 2 moderators: with fewer than ten" in pairs.summary()
+    assert "taken as independent" in pairs.caution
 
 
 def test_a_scale_without_a_constant_has_no_test_against_one(effects):
@@ -173,6 +163,11 @@ def test_a_scale_without_a_constant_has_no_test_against_one(effects):
     assert np.isnan([fit.lrt, fit.lrt_p]).all()
     assert "against one tau2" not in fit.summary()
     assert_allclose(fit.tau2, np.exp(fit.alpha[0] * (effects["x"] - 4)))
+
+
+def test_a_tau2_that_is_hardly_known_is_said_so():
+    fit = mm.location_scale(mm.load_dataset("raudenbush1985").trials, "1", "weeks")
+    assert "rows is hardly known: its interval spans a factor of more than a million" in fit.summary()
 
 
 # What cannot be fitted
@@ -217,61 +212,6 @@ def test_what_cannot_be_told_apart(effects):
 def test_arguments_are_checked(effects, options):
     with pytest.raises(ValueError, match=r"must|may hold"):
         mm.location_scale(effects, **({"scale": "x"} | options))
-
-
-# metafor
-
-
-@pytest.mark.parametrize("case", MATCHED, ids=[case["id"] for case in MATCHED])
-def test_models_match_metafor(case):
-    table = frame(case["table"])
-    fit = mm.location_scale(table, case["formula"], case["scale"], method=case["method"], test=case["test"])
-    assert fit.k == case["k"]
-    assert fit.loglik >= case["loglik"] - 1e-12 * (1 + abs(case["loglik"]))  # never on a lower hill
-    for name in ("loglik", "AIC", "BIC"):
-        assert_allclose(getattr(fit, name), case[name], rtol=LIKELIHOOD, atol=LIKELIHOOD, err_msg=name)
-    if len(fit.alpha) > 1:
-        assert_allclose(fit.loglik_constant, case["loglik_constant"], rtol=LIKELIHOOD, atol=LIKELIHOOD)
-    for part, ours, rtol in (
-        ("location", fit.coefficients, ITERATIVE),
-        ("scale_part", fit.scale_coefficients, NUMERICAL_HESSIAN),
-    ):
-        size = np.max(case[part]["se"])
-        for name in COLUMNS:
-            atol = rtol * (1.0 if name == "statistic" else size)
-            assert_allclose(ours[name], case[part][name], rtol=rtol, atol=atol, err_msg=name)
-        assert_allclose(ours["p_value"], case[part]["p_value"], rtol=100 * rtol, atol=rtol, err_msg="p_value")
-    assert_allclose([fit.tau2.min(), fit.tau2.max()], case["tau2_range"], rtol=ITERATIVE)
-    assert_allclose(fit.QM, case["QM"], rtol=10 * ITERATIVE)
-    assert_allclose(fit.QS, case["QS"], rtol=10 * NUMERICAL_HESSIAN)
-    assert_allclose(fit.QE, case["QE"], rtol=1e-9)
-    for name, theirs in (("QM_p", case["QM_p"]), ("QS_p", case["QS_p"]), ("QE_p", case["QE_p"])):
-        assert_allclose(getattr(fit, name), theirs, rtol=1e-2, atol=NUMERICAL_HESSIAN, err_msg="p_value")
-    if "predict" in case:
-        theirs = case["predict"]
-        said = fit.predict(table.iloc[theirs["rows"]])
-        for name in ("estimate", "se", "ci_low", "ci_high", "pi_low", "pi_high"):
-            if name in theirs:
-                assert_allclose(said[name], theirs[name], rtol=ITERATIVE, atol=ITERATIVE, err_msg=name)
-        for name in ("tau2", "tau2_low", "tau2_high"):
-            expected = theirs[name.replace("tau2", "log_tau2")]
-            assert_allclose(np.log(said[name]), expected, rtol=NUMERICAL_HESSIAN, atol=NUMERICAL_HESSIAN, err_msg=name)
-
-
-@pytest.mark.parametrize("case", APART, ids=[case["id"] for case in APART])
-def test_where_the_likelihood_has_no_maximum(case):
-    """metafor gives numbers with errors of 20,000 and more, or a lower hill; here it is said that there is none."""
-    with pytest.raises(mm.ConvergenceError, match="must have a maximum, but it rises") as refused:
-        mm.location_scale(frame(case["table"]), case["formula"], case["scale"], method=case["method"])
-    limit = float(str(refused.value).split("towards a log-likelihood of ")[1].split(" ")[0])
-    assert limit >= case["loglik"] - 1e-3
-    assert max(case["scale_part"]["se"]) > 1000 or limit > case["loglik"] + 0.01
-
-
-def test_the_reference_covers_what_it_should():
-    assert len({case["table"] for case in MATCHED}) >= 12
-    assert len(MATCHED) >= 75
-    assert len(APART) <= 16
 
 
 # Any table

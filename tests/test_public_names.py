@@ -61,6 +61,8 @@ def test_fits(stroke, vaccine):
     assert has(reg, "QM QM_df QM_p QE QE_df QE_p tau2 R2 I2 predict")
     assert list(reg.coefficients.columns) == RESULTS.split()
     assert len(reg.predict(rr)) == 13
+    scaled = mm.location_scale(rr, "latitude", "year", method="REML", test="knha", level=0.95)
+    assert has(scaled, "coefficients scale_coefficients QM QM_p QS QS_p lrt lrt_p tau2 predict to_frame summary")
     assert mm.subgroups(rr, by="allocation", method="REML", test="z", common_tau2=False).summary()
     schools = mm.load_dataset("konstantopoulos2011").trials
     mlm = mm.multilevel(schools, cluster="district", rho=0.6, structure="che", robust="CR2")

@@ -129,6 +129,16 @@ ROWS = (
     Row("meta-regression, closed estimators", METAFOR, REGRESSIONS, regression(iterated=False, year=False)),
     Row("meta-regression, iterated estimators", METAFOR, REGRESSIONS, regression(iterated=True, year=False)),
     Row("meta-regression on calendar years", METAFOR, REGRESSIONS, lambda case: "year" in case["case"]["formula"]),
+    Row(
+        "location-scale models: coefficients, tau2, likelihoods, predictions",
+        METAFOR,
+        ("reference_location_scale::estimates_match_metafor",),
+    ),
+    Row(
+        "location-scale models: errors and tests of the scale",
+        METAFOR,
+        ("reference_location_scale::errors_of_the_scale_match_metafor",),
+    ),
     Row("subgroups, separate and common tau2", METAFOR, ("reference_regression::subgroups_match_metafor",)),
     Row("exact permutation tests", METAFOR, ("reference_sensitivity::exact_permutation_tests_match_metafor",)),
     Row("three-level model", METAFOR, ("multilevel::models_match_metafor",), structure("three-level")),
