@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # A hyphen in "k - 1" or before a number that stands by itself; not one in a name, a date, a range or a web address.
 _NEGATIVE = re.compile(r"(?<=\b[knp] )-(?= [\dp]\b)|(?<![^\s(\[<>≤≥±,;:'\"])-(?=\.?\d|inf\b|∞)")
@@ -34,6 +37,28 @@ def p_text(p: float, digits: int = 3) -> str:
     """
     smallest = 10.0**-digits
     return f"p < {smallest:.{digits}f}" if p < smallest else f"p = {p:.{digits}f}"
+
+
+def table_text(table: pd.DataFrame, digits: int = 4) -> str:
+    """A table of results with a fixed number of decimals; a p-value that they cannot show is below the smallest.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> print(table_text(pd.DataFrame({"estimate": [0.5], "p_value": [1e-9]}, index=["mean"])))
+          estimate  p_value
+    mean    0.5000  <0.0001
+    """
+    smallest = 10.0**-digits
+
+    def number(x: float) -> str:
+        return f"{x:.{digits}f}"
+
+    def p_value(p: float) -> str:
+        return "NaN" if p != p else f"<{number(smallest)}" if p < smallest else number(p)
+
+    p_columns = [c for c in table.columns if c == "p_value" or str(c).endswith("_p")]
+    return table.to_string(float_format=number, formatters=dict.fromkeys(p_columns, p_value))
 
 
 def count(n: int, noun: str) -> str:

@@ -286,3 +286,26 @@ def test_a_misspelt_choice_is_told_the_likely_one(choice, meant):
         mm.random_effects(yi=[0.1, 0.2], vi=[1, 1], **choice)
     with pytest.raises(ValueError, match=r"not 'elephant'\.$"):
         mm.random_effects(yi=[0.1, 0.2], vi=[1, 1], method="elephant")
+
+
+@pytest.mark.parametrize(
+    ("name", "measure", "line"),
+    [
+        ("bcg", "RR", "(log scale; ratio 0.489, 0.330 to 0.726; prediction interval 0.136 to 1.763)"),
+        # metafor: predict(rma(...), transf=transf.ztor)
+        ("mcdaniel1994", "ZCOR", "(Fisher's z; correlation 0.233, 0.200 to 0.266; prediction interval -0.102 to 0.521)"),
+        ("bcg", "RD", None),
+    ],
+)
+def test_a_mean_is_told_in_units_that_readers_think_in(name, measure, line):
+    effects = mm.effect_sizes(mm.load_dataset(name).trials, measure)
+    last = mm.random_effects(effects).summary().splitlines()[-1]
+    assert (last == line) if line else last.startswith("Q(")
+    assert "prediction" not in mm.fixed_effect(effects).summary()
+
+
+def test_a_p_value_is_never_printed_as_nought():
+    effects = mm.effect_sizes(mm.load_dataset("mcdaniel1994").trials, "ZCOR").assign(vi=1e-6)
+    for fit in (mm.subgroups(effects, "type"), mm.robust(mm.random_effects(effects, test="z"), cluster="study")):
+        assert "<0.0001" in fit.summary()
+    assert "(REML, test z)" in mm.subgroups(effects, "type").summary()

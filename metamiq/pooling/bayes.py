@@ -14,10 +14,11 @@ from metamiq.pooling.hierarchy import Hierarchy, TauPosterior
 from metamiq.pooling.interval import Interval, WithPrediction
 from metamiq.pooling.mixtures import NormalMixture, check_interval
 from metamiq.pooling.models import source_of
-from metamiq.pooling.records import RATIO_MEASURES, RESULT_COLUMNS
+from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.source import Source, WithSource, frozen_copy
 from metamiq.pooling.tau_priors import TauPrior
 from metamiq.pooling.tau_priors import tau_prior as prior_of
+from metamiq.pooling.units import in_units
 from metamiq.pooling.wls import Array
 from metamiq.wording import from_studies, one_line
 
@@ -234,10 +235,8 @@ class BayesianEffect(WithPrediction, WithSource):
         known = [f"{what}: {value:.4g}" for what, value in factors if not np.isnan(value)]
         if known:
             lines.append(f"Bayes factor for {', '.join(known)}")
-        if self.measure in RATIO_MEASURES:
-            ratio, low, high = np.exp([self.estimate, *ci])
-            lines.append(f"(log scale; ratio {ratio:.3f}, {low:.3f} to {high:.3f})")
-        return "\n".join(lines)
+        lines.append(in_units(self.measure, self.estimate, ci, pi))
+        return "\n".join(filter(None, lines))
 
 
 def _exp(x: float) -> float:

@@ -21,7 +21,7 @@ from metamiq.pooling.interval import Interval, WithPrediction
 from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.wls import Array, fit, tables
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
-from metamiq.wording import count, one_line, p_text
+from metamiq.wording import count, one_line, p_text, table_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -358,7 +358,7 @@ class BoundedFit(WithPrediction):
             ]
         else:
             table = self.coefficients[["estimate", "se", "ci_low", "ci_high", "p_value"]]
-            lines.append(table.to_string(float_format=lambda x: f"{x:.4f}"))
+            lines.append(table_text(table))
             for term, row in self.term_tests.iterrows():
                 chi2 = f"chi2({row['dof']:.0f}) = {row['statistic']:.3f}"
                 lines.append(f"{term}: likelihood-ratio {chi2}, {p_text(row['p_value'], 4)}")

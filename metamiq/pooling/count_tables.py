@@ -16,8 +16,9 @@ from metamiq.effects.records import BadRowsError, EffectSizes, Fault
 from metamiq.errors import DataError
 from metamiq.pooling import heterogeneity
 from metamiq.pooling.interval import Interval
-from metamiq.pooling.records import RATIO_MEASURES, PooledEffect
+from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.source import Source, frozen_copy
+from metamiq.pooling.units import in_units
 from metamiq.pooling.wls import Array, Tables
 from metamiq.tails import chi2_sf
 from metamiq.wording import one_line, p_text
@@ -207,11 +208,8 @@ class CountsEffect(PooledEffect):
             raise ValueError("method must be 'test' or 'HTS' for a mean estimated from counts, not 'nagashima'.")
         return PooledEffect.pi(self, level, method, seed=seed)
 
-    def _ratio_line(self) -> list[str]:
-        if self.measure not in RATIO_MEASURES:
-            return []
-        ci = self.ci()
-        return [f"(log scale; ratio {np.exp(self.estimate):.3f}, {np.exp(ci.low):.3f} to {np.exp(ci.high):.3f})"]
+    def _in_units(self, pi: Interval | None = None) -> list[str]:
+        return [text for text in [in_units(self.measure, self.estimate, self.ci(), pi)] if text]
 
     def _mean_line(self) -> str:
         ci, letter = self.ci(), "z" if self.dof is None else f"t({self.dof:g})"
@@ -271,4 +269,4 @@ class CommonEffect(CountsEffect):
                 f"Breslow-Day chi2({self.tarone.dof}) = {self.breslow_day.statistic:.3f}, Tarone's correction "
                 f"{self.tarone.statistic:.3f}, {p_text(self.tarone.p_value, 4)}"
             )
-        return "\n".join([*lines, *self._ratio_line()])
+        return "\n".join([*lines, *self._in_units()])

@@ -87,7 +87,7 @@ class BinomialNormalEffect(CountsEffect):
             f"likelihood-ratio test of one odds ratio chi2({self.lrt.dof}) = {self.lrt.statistic:.3f}, "
             f"{p_text(self.lrt.p_value, 4)}",
         ]
-        return "\n".join([*lines, *self._ratio_line()])
+        return "\n".join([*lines, *self._in_units(pi)])
 
 
 def glmm(

@@ -19,7 +19,7 @@ from metamiq.pooling.robust import RobustFit, WaldTest, coefficient_table, wald_
 from metamiq.pooling.sandwich import WorkingModel
 from metamiq.pooling.source import Source, WithSource, frozen_copy
 from metamiq.tails import chi2_sf, critical_value, f_sf
-from metamiq.wording import one_line, p_text
+from metamiq.wording import one_line, p_text, table_text
 
 
 def working_covariance(structure: str, model: ClusteredModel, sigma2: tuple[float, float]) -> BlockCovariance:
@@ -304,7 +304,7 @@ class MultilevelFit(WithPrediction, WithSource):
         test = f"test {self.test}" if self.robust is None else f"robust variance {self.robust.type}"
         lines = [
             f"{kind}, {test}: k = {self.k} effect sizes in {self.n_studies} clusters ({self.cluster})",
-            self.coefficients.to_string(float_format=lambda x: f"{x:.4f}"),
+            table_text(self.coefficients),
         ]
         if self.design is None:
             low, high = self.pi()

@@ -17,13 +17,14 @@ from metamiq.errors import DataError
 from metamiq.pooling import intervals
 from metamiq.pooling.interval import Interval, WithPrediction
 from metamiq.pooling.source import Source, frozen_copy
+from metamiq.pooling.units import RATIO_MEASURES as RATIO_MEASURES
+from metamiq.pooling.units import in_units
 from metamiq.pooling.univariate_fit import UnivariateFit
 from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
 from metamiq.wording import from_studies, one_line, p_text
 
 RESULT_COLUMNS = ("estimate", "se", "statistic", "dof", "p_value", "ci_low", "ci_high", "pi_low", "pi_high")
-RATIO_MEASURES = ("OR", "RR", "PETO", "ROM", "IRR")  # pooled as logarithms
 PI_METHODS = ("test", "HTS", "nagashima")
 
 
@@ -229,13 +230,9 @@ class PooledEffect(WithPrediction, UnivariateFit):
             )
         if self.Q_df > 0:
             lines.append(f"Q({self.Q_df}) = {self.Q:.3f}, {p_text(self.Q_p, 4)}")
-        if self.measure in RATIO_MEASURES:
-            lines.append(
-                f"(log scale; ratio {np.exp(self.estimate):.3f}, {np.exp(ci.low):.3f} to {np.exp(ci.high):.3f})"
-            )
-        if self.caution:
-            lines.append(self.caution)
-        return "\n".join(lines)
+        differs = self.method != "FE" and not np.isnan(self.tau2)
+        lines += [in_units(self.measure, self.estimate, ci, pi if differs else None), self.caution]
+        return "\n".join(filter(None, lines))
 
 
 def check_columns(effects: pd.DataFrame, columns: tuple[str, ...] = ("yi", "vi")) -> None:

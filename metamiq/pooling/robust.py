@@ -16,7 +16,7 @@ from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.sandwich import Sandwich, WorkingModel, sandwich
 from metamiq.pooling.source import frozen_copy
 from metamiq.tails import critical_value, f_sf, two_sided_p
-from metamiq.wording import one_line
+from metamiq.wording import one_line, table_text
 
 TYPES = ("CR0", "CR1", "CR1p", "CR2")
 LEAST_DOF = 4  # below, the approximation by a t distribution is poor
@@ -124,7 +124,7 @@ class RobustFit:
         lines = [
             f"Cluster-robust variance {self.type}, degrees of freedom: {letter}: k = {self.k} effect sizes in "
             f"{self.n_clusters} clusters ({self.cluster})",
-            self.coefficients.to_string(float_format=lambda x: f"{x:.4f}"),
+            table_text(self.coefficients),
         ]
         if self.caution:
             lines.append(self.caution)

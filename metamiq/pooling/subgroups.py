@@ -14,7 +14,7 @@ from metamiq.pooling.records import PooledEffect, check_columns
 from metamiq.pooling.regression import meta_regression
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.tails import chi2_sf
-from metamiq.wording import p_text
+from metamiq.wording import p_text, table_text
 
 _COLUMNS = ("k", "n_studies", "estimate", "se", "ci_low", "ci_high", "p_value", "tau2", "I2", "Q", "Q_p")
 
@@ -52,9 +52,10 @@ class Subgroups:
         """The result in a few lines of text; the caller prints them."""
         kind = f"common tau2 = {self.tau2:.4f}" if self.common_tau2 else "tau2 of its own in each subgroup"
         statistic = f"Q({self.Q_df:g})" if np.isinf(self.Q_df_error) else f"F({self.Q_df:g}, {self.Q_df_error:g})"
+        how = self.regression or next(iter(self.fits.values()))
         lines = [
-            f"Subgroups by {self.by}, {kind}",
-            self.table.to_string(float_format=lambda x: f"{x:.4f}"),
+            f"Subgroups by {self.by} ({how.method}, test {how.test}), {kind}",
+            table_text(self.table),
             f"between subgroups: {statistic} = {self.Q_between:.3f}, {p_text(self.Q_p, 4)}",
         ]
         if self.single:

@@ -16,7 +16,7 @@ from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.weight_functions import WeightFunction
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
-from metamiq.wording import p_text
+from metamiq.wording import p_text, table_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -146,7 +146,7 @@ class SelectionModel(WithInterval):
                 f"{ci.high:.4f}, {p_text(self.p_value, 4)}"
             )
         else:
-            out.append(self.coefficients.to_string(float_format=lambda x: f"{x:.4f}"))
+            out.append(table_text(self.coefficients))
         if self.type == "stepfun":
             out.append(self.intervals().to_string(index=False, float_format=lambda x: f"{x:.4g}"))
         else:
