@@ -292,8 +292,11 @@ def test_a_misspelt_choice_is_told_the_likely_one(choice, meant):
     ("name", "measure", "line"),
     [
         ("bcg", "RR", "(log scale; ratio 0.489, 0.330 to 0.726; prediction interval 0.136 to 1.763)"),
-        # metafor: predict(rma(...), transf=transf.ztor)
-        ("mcdaniel1994", "ZCOR", "(Fisher's z; correlation 0.233, 0.200 to 0.266; prediction interval -0.102 to 0.521)"),
+        (  # metafor: predict(rma(...), transf=transf.ztor)
+            "mcdaniel1994",
+            "ZCOR",
+            "(Fisher's z; correlation 0.233, 0.200 to 0.266; prediction interval -0.102 to 0.521)",
+        ),
         ("bcg", "RD", None),
     ],
 )
@@ -302,6 +305,9 @@ def test_a_mean_is_told_in_units_that_readers_think_in(name, measure, line):
     last = mm.random_effects(effects).summary().splitlines()[-1]
     assert (last == line) if line else last.startswith("Q(")
     assert "prediction" not in mm.fixed_effect(effects).summary()
+    scale = "log scale" if measure == "RR" else "Fisher's z" if measure == "ZCOR" else None
+    moderated = mm.meta_regression(effects.assign(x=range(len(effects))), "x").summary()
+    assert f"(coefficients: {scale})" in moderated if scale else "(coefficients" not in moderated
 
 
 def test_a_p_value_is_never_printed_as_nought():

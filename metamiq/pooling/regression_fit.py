@@ -12,10 +12,11 @@ from metamiq.arguments import numbers
 from metamiq.pooling.design import Design
 from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.source import Source
+from metamiq.pooling.units import scale_of
 from metamiq.pooling.univariate_fit import UnivariateFit
 from metamiq.pooling.wls import Array
 from metamiq.tails import chi2_sf, critical_value, f_sf, two_sided_p
-from metamiq.wording import from_studies, one_line, p_text
+from metamiq.wording import from_studies, one_line, p_text, table_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -236,7 +237,7 @@ class MetaRegression(UnivariateFit):
         table = self.coefficients[["estimate", "se", "statistic", "p_value", "ci_low", "ci_high"]]
         lines = [
             f"{kind} meta-regression on {self.formula}, test {self.test}: k = {from_studies(self.k, self.n_studies)}",
-            table.to_string(float_format=lambda x: f"{x:.4f}"),
+            table_text(table),
             f"moderators: {letter} = {statistic:.3f}, {p_text(p, 4)}",
             f"residual: QE({self.QE_df}) = {self.QE:.3f}, {p_text(self.QE_p, 4)}, tau2 = {self.tau2:.4f}, "
             f"I2 = {self.I2:.1f}%, R2 = {self.R2:.1f}%",
@@ -244,6 +245,6 @@ class MetaRegression(UnivariateFit):
         lines += [f"{factor}: compared with {level}" for factor, level in self.design.reference_levels.items()]
         if self.omitted:
             lines.append(f"left out, moderator unknown: {', '.join(self.omitted)}")
-        if self.caution:
-            lines.append(self.caution)
-        return "\n".join(lines)
+        scale = scale_of(self.measure)
+        lines += [f"(coefficients: {scale})" if scale else "", self.caution]
+        return "\n".join(filter(None, lines))

@@ -27,6 +27,17 @@ _BACK: dict[str, tuple[str, str, Callable[[Array], Array]]] = {
 }
 
 
+def scale_of(measure: str | None) -> str:
+    """The scale on which a measure is pooled, where it is not that of readers; else empty.
+
+    Examples
+    --------
+    >>> scale_of("RR"), scale_of("SMD")
+    ('log scale', '')
+    """
+    return _BACK[measure][0] if measure in _BACK else ""
+
+
 def in_units(measure: str | None, estimate: float, ci: Interval, pi: Interval | None = None) -> str:
     """The mean and its intervals in a reader's units, in one line; empty where yi is in them already.
 
