@@ -460,3 +460,12 @@ def test_pdf_is_the_same_on_every_run_with_its_letters_inside(evidence, tmp_path
     assert b"CreationDate" not in content
     assert b"/FontFile2" in content  # TrueType inside: text that can be searched and edited, as journals ask
     assert b"/Title" in content
+
+
+def test_pictures_are_the_same_from_several_threads():
+    from concurrent.futures import ThreadPoolExecutor
+
+    fit = mm.random_effects(yi=[0.1, 0.4, 0.2], vi=[0.04, 0.05, 0.03])
+    with ThreadPoolExecutor(4) as pool:
+        drawn = set(pool.map(lambda _: plots.svg_text(plots.forest(fit).figure), range(8)))
+    assert len(drawn) == 1

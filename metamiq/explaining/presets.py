@@ -58,7 +58,8 @@ PRESETS: dict[str, Preset] = {
     for p in (
         Preset("revman5", "Review Manager 5", "RevMan 5", "DL", "z", "none", "Q",
                "Deeks & Higgins (2010), Statistical algorithms in Review Manager 5; Cochrane's announcement of the new "
-               "methods says that RevMan had relied on DerSimonian-Laird and the Wald interval until then"),
+               "methods says that RevMan had relied on DerSimonian-Laird and the Wald interval until then. For events, "
+               "its default is Mantel-Haenszel, around whose mean it takes Q and tau2; here it is inverse variance"),
         Preset("revman2025", "RevMan since January 2025", "RevMan 5", "REML", "knha", "test", "tau2",
                "methods.cochrane.org, Random-effects meta-analysis methods for intervention reviews: REML, "
                "Hartung-Knapp-Sidik-Jonkman intervals, prediction intervals, I2 from tau2",
@@ -68,7 +69,7 @@ PRESETS: dict[str, Preset] = {
                "metafor's documentation: method REML and test z are the defaults"),
         Preset("meta", "R meta 8, metacont()", "R meta", "REML", "z", "t(k-1)", "Q",
                "defaults of settings.meta in R meta 8: REML, classic interval, exact.smd TRUE, I2 from Q, prediction "
-               "interval V",
+               "interval V. For events, metabin() takes Mantel-Haenszel by default; here it is inverse variance",
                "that prediction interval V has k - 1 degrees of freedom"),
         Preset("cma", "Comprehensive Meta-Analysis", "Comprehensive Meta-Analysis", "DL", "z", "t(k-2)", "Q",
                "Borenstein et al. (2009), by the authors of the program",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -16,6 +17,7 @@ from metamiq.files import at_home, replace_file
 from metamiq.plots.style import letters_of_other_fonts
 
 _METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_SETTINGS = threading.Lock()  # matplotlib's settings are those of all threads
 _PDF_METADATA = ("CreationDate", "Creator", "Producer")
 
 
@@ -56,7 +58,7 @@ def svg_text(figure: Figure, *, title: str | None = None, description: str | Non
     title = spoken.split(". ")[0] if title is None else title
     description = spoken if description is None else description
     buffer = io.StringIO()
-    with rc_context({"svg.hashsalt": "metamiq", "svg.fonttype": "none"}), letters_of_other_fonts():
+    with _SETTINGS, rc_context({"svg.hashsalt": "metamiq", "svg.fonttype": "none"}), letters_of_other_fonts():
         figure.savefig(buffer, format="svg", metadata=_METADATA)
     svg = buffer.getvalue()
     svg = _distinct_ids(svg[svg.index("<svg") :])
@@ -137,7 +139,10 @@ def save_pdf(figure: Figure, path: str | Path) -> Path:
     spoken = alt_text_of(figure)
     said = {"Title": spoken.split(". ")[0], "Subject": spoken} if spoken else {}
     drawn = io.BytesIO()
-    with rc_context({"pdf.fonttype": 42}):  # letters stay letters; one that the font lacks is told, for it is lost
+    with (
+        _SETTINGS,
+        rc_context({"pdf.fonttype": 42}),
+    ):  # letters stay letters; one that the font lacks is told, for it is lost
         figure.savefig(drawn, format="pdf", metadata={**dict.fromkeys(_PDF_METADATA), **said})
     replace_file(path, drawn.getvalue())
     return path

@@ -123,7 +123,11 @@ def document(
         Section("studies", "Studies", (_studies(tables["effects"], known, measure), *without)),
         *shown.studies,
         *differences.sections(further, planned),
-        *([Section("sensitivity", "How far each study moves it", _sensitivity(tables, figures))] if fit.k > 1 else []),
+        *(
+            [Section("sensitivity", "How far each study moves it", _sensitivity(tables, figures, fit))]
+            if fit.k > 1
+            else []
+        ),
         *([Section("small-study", "Small-study effects", _small_study(small, figures))] if small else []),
         Section("derivations", "How each number came about", (Explanations(explained),)),
         Section("calculator", "Calculator", (Text("Hedges g from what a paper prints, step by step."), Calculator())),
@@ -258,9 +262,10 @@ def _small_study(small: SmallStudyEffects, figures: dict[str, str]) -> tuple[Blo
     return (*_drawn(figures, ("funnel", _FUNNEL)), *small_study_blocks(small))
 
 
-def _sensitivity(tables: dict[str, pd.DataFrame], figures: dict[str, str]) -> tuple[Block, ...]:
-    out: list[Block] = list(_drawn(figures, ("leave_one_out", "The mean without each study in turn.")))
+def _sensitivity(tables: dict[str, pd.DataFrame], figures: dict[str, str], fit: PooledEffect) -> tuple[Block, ...]:
+    one = "study" if fit.k == fit.n_studies else "effect size"
+    out: list[Block] = list(_drawn(figures, ("leave_one_out", f"The mean without each {one} in turn.")))
     if "leave_one_out" in tables:
-        out.append(grid("leave_one_out", tables["leave_one_out"], "Leaving one out: the mean without this study."))
+        out.append(grid("leave_one_out", tables["leave_one_out"], f"Leaving one out: the mean without this {one}."))
     out += _drawn(figures, ("cumulative", "The mean as studies were published."))
     return tuple(out)
