@@ -133,7 +133,7 @@ def compare_table(
         answer = table_answer(files, settings, path)
     except (ValueError, ConvergenceError) as error:
         raise DataError(f"The data of {path} cannot be pooled again by its settings: {error}") from None
-    except MemoryError:  # a formula that crosses columns of many values, say
+    except MemoryError:
         raise DataError(f"The settings of {path} ask for more memory than there is to pool its data again.") from None
     data = [name for name in files if name.startswith("data/")]
     own = data if "dataset" in settings["table"] else [f"data/{settings['table']['file']}"]

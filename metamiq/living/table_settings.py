@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -17,9 +16,6 @@ from metamiq.living.archive import is_plain
 
 KIND = "study table"
 _MOST_ANALYSES = 100
-_LONGEST_FORMULA = 1_000
-_HIGHEST_POWER, _MOST_CROSSED = 4, 8  # of a sum, and by *: each multiplies the terms of a formula
-_POWER = re.compile(r"\)\s*(?:\*\*|\^)\s*(\S*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,24 +90,10 @@ def analysis_from(settings: Mapping[str, Any], path: object) -> TableAnalysis:
     }
     if wrong := sorted(name for name, is_right in right.items() if not is_right):
         raise DataError(f"settings.json in {path} must have values of the right kind, but not so {', '.join(wrong)}.")
-    for formula in given["moderators"]:
-        _refuse_vast(formula)
     if len(given["subgroups"]) + len(given["moderators"]) > _MOST_ANALYSES:
         raise DataError(f"A bundle must hold at most {_MOST_ANALYSES} subgroup analyses and moderators, but has more.")
     tuples = {name: tuple(x) for name, x in given.items() if isinstance(x, list)}
     return TableAnalysis(**{**given, **tuples})
-
-
-def _refuse_vast(formula: str) -> None:
-    """Raise DataError for a formula whose terms are so many that writing them out would take for ever."""
-    powers = [power.rstrip(")") for power in _POWER.findall(formula)]
-    high = [power for power in powers if not power.isdecimal() or int(power) > _HIGHEST_POWER]
-    crossed = formula.replace("**", "").count("*")
-    if high or len(powers) > 1 or crossed > _MOST_CROSSED or len(formula) > _LONGEST_FORMULA:
-        raise DataError(
-            f"A moderator formula in a bundle must have at most {_LONGEST_FORMULA:,} signs, one power of a sum up to "
-            f"{_HIGHEST_POWER} and {_MOST_CROSSED} crossings by *, but {formula[:80]!r} has more. Write its terms out."
-        )
 
 
 def _are_texts(value: object) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metamiq.errors import DataError
 from metamiq.pooling.formula_check import check_formula
+from metamiq.pooling.formula_size import check_columns, check_terms
 from metamiq.pooling.tables import LARGEST, SMALLEST, Array
 
 if TYPE_CHECKING:
@@ -99,9 +100,9 @@ def design_matrix(formula: str, frame: pd.DataFrame) -> Design:
     ------
     DataError
         If a moderator is not a column, is missing in every row, does not vary, or repeats what others say
-        (the columns must be linearly independent).
+        (the columns must be linearly independent, and no more than rows).
     ValueError
-        If the formula cannot be read, or calls something else than the functions of formulas.
+        If the formula cannot be read, comes to too many terms, or calls something else than the functions of formulas.
 
     Examples
     --------
@@ -121,6 +122,7 @@ def design_matrix(formula: str, frame: pd.DataFrame) -> Design:
             f"A moderator formula has no left-hand side, but {formula!r} has one. Write what stands after ~."
         )
     try:
+        check_terms(text)
         parsed = formulaic.Formula(text)
     except (FormulaicError, SyntaxError) as error:
         raise _unreadable(formula, error) from error
@@ -136,6 +138,7 @@ def design_matrix(formula: str, frame: pd.DataFrame) -> Design:
         raise DataError(f"At least one row must have every moderator of {formula!r}, but none has.")
     part = _plain_types(frame.loc[whole], needed) if needed else pd.DataFrame({"_": np.ones(len(frame))})
     _check_no_numbers_as_text(parsed, part)
+    check_columns(parsed, part, formula)
     try:
         with np.errstate(all="ignore"):  # log(0), say: said below
             matrix = parsed.get_model_matrix(part, context={}, na_action="ignore")
@@ -259,8 +262,9 @@ def _check_rank(design: Design) -> None:
     scale = np.abs(design.X).max(axis=0)
     if (scale == 0).any() or np.linalg.matrix_rank(design.X / np.where(scale > 0, scale, 1)) < len(design.names):
         k, p = design.X.shape
+        named = ", ".join(design.names[:20]) + (", ..." if p > 20 else "")
         raise DataError(
-            f"The {p} columns of {design.formula!r} ({', '.join(design.names)}) must be linearly independent over the "
+            f"The {p} columns of {design.formula!r} ({named}) must be linearly independent over the "
             f"{k} rows that have every moderator, but they are not. A moderator may not vary, or repeat another, or "
             "there are more columns than rows; leave one out."
         )
