@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import math
+import os
 import tomllib
 import zipfile
 from pathlib import Path
@@ -242,6 +243,25 @@ def test_hostile_files_are_refused(write, name, content, words):
     assert words in str(caught.value)
 
 
+def test_a_fault_in_toml_is_told_with_its_line(folder, write):
+    text = examples.NEW.replace("sd_mi = 5.2", "sd_mi = -5.2")
+    line = text[: text.index("[[results]]")].count("\n") + 1
+    with pytest.raises(DataError, match=rf"proposal.toml, line {line}\)"):
+        plan(folder, write("\ufeff" + text.replace("\n", "\r\n")))
+
+
+@pytest.mark.parametrize("number", ["0x" + "f" * 5000, "9" * 5000, "1e999"])
+def test_a_vast_number_in_toml_is_refused(folder, write, number):
+    with pytest.raises(DataError, match=r"TOML|finite number"):
+        plan(folder, write(examples.NEW.replace("5.2", number)))
+
+
+def test_a_named_pipe_is_no_proposal(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(DataError, match="must be a file"):
+        read_proposal(tmp_path / "pipe.toml")
+
+
 @pytest.mark.parametrize("name", ["gone.csv", "gone.toml", "gone.xlsx"])
 def test_a_missing_file(tmp_path, name):
     with pytest.raises(DataError, match="the file must exist"):
@@ -354,8 +374,10 @@ def test_a_difference_reads_the_same_in_all_forms(folder, write):
     back = diff(folder, f"{folder}@1")
     assert_allclose(back.answer["difference"], -difference.answer["difference"])
     assert set(back.data["change"]) == {"removed"}
-    with pytest.raises(DataError, match=r"one that .* keeps \(1\)"):
-        diff(f"{folder}@4", folder)
+    assert diff(f"{folder}@2", folder).is_empty, "the newest version, too, may be named by its number"
+    for version in ("4", "0", "01", "../1"):
+        with pytest.raises(DataError, match=r"one that .* has \(1, 2\)"):
+            diff(f"{folder}@{version}", folder)
 
 
 def test_a_state_without_an_answer_says_why(folder):

@@ -58,6 +58,8 @@ def test_differences_come_by_what_they_do_to_g(two):
     }  # fmt: skip
     sizes = found.differences[["moves_g", "moves_g_row"]].abs().max(axis=1).dropna()
     assert sizes.is_monotonic_decreasing
+    for _, cells_of_row in found.differences.groupby("row"):
+        assert cells_of_row["moves_g"].abs().is_monotonic_decreasing
     ds = read_dataset(a)
     changed = dataclasses.replace(ds, results=ds.results.assign(value=[np.nan, 0.55, np.nan]))
     assert_allclose(cells.loc[("beta2012-post", "value"), "moves_g"], pooled(changed) - pooled(ds))

@@ -284,7 +284,7 @@ def reconcile(a: str, b: str, dataset: str | None, decide: Path | None, out: Pat
         elif out is not None and str(files["agreed.csv"]).count("\n") == 1:
             say("next: nothing, as every difference was decided for A, which stands as it is")
         elif out is not None:
-            first = f"metamiq add {a} --dataset {dataset} --accept; then: " if dataset else ""
+            first = f"metamiq add {a} --dataset {dataset} --replace --accept; then: " if dataset else ""
             say(
                 f"next: {first}metamiq add {folder / 'agreed.csv'} --dataset {dataset or a} --replace (agreed.csv "
                 "holds what must change in A, and is not for B)"

@@ -10,6 +10,7 @@ from metamiq.datasets.opening import ADVICE, NoFileError, read_bytes
 from metamiq.errors import DataError
 
 LARGEST_FILE = 1_000_000
+_LARGEST_NUMBER = 1024  # bits: that of a float; a hexadecimal number has no limit, and Python writes out none so long
 DEEPEST = 20  # levels; a dotted key alone can nest so deep that nothing can walk through it
 
 
@@ -28,6 +29,8 @@ def parse_toml(raw: bytes) -> dict[str, Any]:
     level: list[Any] = [content]
     for _ in range(DEEPEST):
         level = [inner for x in level for inner in (x.values() if isinstance(x, dict) else x)]
+        if any(isinstance(x, int) and x.bit_length() > _LARGEST_NUMBER for x in level):
+            raise ValueError("it has a whole number that is too large")
         level = [x for x in level if isinstance(x, dict | list)]
         if not level:
             return content

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from metamiq.datasets import Dataset, read_dataset
-from metamiq.datasets.journal import HISTORY
+from metamiq.datasets.journal import HISTORY, settled
 from metamiq.datasets.reading import row_models
 from metamiq.errors import DataError
 from metamiq.living.difference import DATA_COLUMNS, QUANTITIES, Difference
@@ -90,14 +90,13 @@ def _open(place: str | PathLike[str]) -> Dataset:
     folder, at, version = str(place).rpartition("@")
     if not at or Path(place).exists():
         return read_dataset(place)
-    old = Path(folder) / HISTORY / version
-    if not re.fullmatch(r"[1-9]\d*", version) or not old.is_dir():
-        kept = sorted(p.name for p in (Path(folder) / HISTORY).glob("[0-9]*"))
-        raise DataError(
-            f"A version must be one that {folder} keeps ({', '.join(kept) or 'none'}), not {version!r}; the newest is "
-            "the folder itself."
-        )
-    return read_dataset(old)
+    home = Path(folder)
+    newest = settled(home) if home.is_dir() else 0
+    kept = {int(p.name) for p in (home / HISTORY).glob("[0-9]*") if p.name.isdecimal()} | {newest} - {0}
+    if not re.fullmatch(r"[1-9]\d{0,8}", version) or int(version) not in kept:
+        has = ", ".join(map(str, sorted(kept))) or "none"
+        raise DataError(f"A version must be one that {folder} has ({has}), not {version!r}.")
+    return read_dataset(home if int(version) == newest else home / HISTORY / version)
 
 
 def _name(given: Dataset | str | PathLike[str], ds: Dataset) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -13,7 +13,9 @@ from metamiq.datasets import CsvTable, Fault, FaultyDataError, read_csv_table
 from metamiq.datasets.columns import columns_of
 from metamiq.datasets.faults import quoted
 from metamiq.datasets.models import Row
+from metamiq.datasets.opening import read_bytes
 from metamiq.datasets.reading import row_models
+from metamiq.datasets.toml_file import parse_toml
 from metamiq.datasets.workbook import read_workbook
 from metamiq.living.spreadsheet import text_fault
 
@@ -194,12 +196,13 @@ def _from_form(cells: CsvTable, name: str) -> Proposal:
 
 def _from_toml(file: Path, name: str) -> Proposal:
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        raw = read_bytes(file, LARGEST_FILE)
+        content = parse_toml(raw)
     except FileNotFoundError:
         raise FaultyDataError(
             [Fault("the file must exist", "it was not found", name, advice="Check the name.")]
         ) from None
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: also of a number with too many digits
+    except (OSError, ValueError) as error:  # ValueError: also of a number with too many digits
         raise FaultyDataError([Fault("the file must be TOML", f"{error}", name)]) from None
     faults: list[Fault] = []
     for table in sorted(set(content) - {"proposal", *OPEN_TABLES}):
@@ -216,8 +219,11 @@ def _from_toml(file: Path, name: str) -> Proposal:
         if not isinstance(given, list) or not all(isinstance(row, dict) for row in given):
             faults.append(Fault(f"{table} must be written as [[{table}]]", "it is not", name))
             continue
+        heads = re.finditer(rb"^[ \t]*\[\[?[ \t\"']*%b[ \t\"']*\]" % table.encode(), raw, re.MULTILINE)
+        lines = [raw.count(b"\n", 0, head.start()) + 1 for head in heads]
         for number, row in enumerate(given, start=1):
-            block = _Block(number)
+            # Rows may be written in one line, without heads of their own: results = [{...}, {...}].
+            block = _Block(lines[number - 1] if len(lines) == len(given) else 1)
             for column, value in row.items():
                 _toml_value(block, column, value, f"[[{table}]] {number}", name, faults)
             blocks.append((table, block))

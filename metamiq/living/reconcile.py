@@ -163,8 +163,9 @@ def reconcile(
     differences = _differences(first, second, looked_at)
     if decisions is not None:
         differences = _decide(differences, Path(decisions))
-    weight = differences[["moves_g", "moves_g_row"]].abs().max(axis=1)
-    order = weight.sort_values(ascending=False, kind="stable", na_position="last").index
+    alone = differences["moves_g"].abs()  # cells of one row stand together, the weightiest first
+    weight = pd.DataFrame({"row": differences[["moves_g", "moves_g_row"]].abs().max(axis=1), "cell": alone})
+    order = weight.sort_values(["row", "cell"], ascending=False, kind="stable", na_position="last").index
     return Reconciliation(differences.loc[order].reset_index(drop=True), _agreement(first, second, looked_at))
 
 
