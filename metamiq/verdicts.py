@@ -22,7 +22,7 @@ from metamiq.gaps import where_published
 from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.question import FEW_SESSIONS, Answers, CannotFit
 from metamiq.tails import critical_value
-from metamiq.wording import count, fixed, p_text
+from metamiq.wording import count, fixed, in_short, p_text
 
 VERDICTS = ("reproduced", "consistent", "inconsistent", "not testable")
 THIN = 10  # fewer effect sizes (points) than this is thin evidence, whatever the number of bounds
@@ -55,6 +55,9 @@ class Audit:
     def to_frame(self) -> pd.DataFrame:
         """One row per claim."""
         return self.table.copy()
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """A few lines per claim; the caller prints them."""

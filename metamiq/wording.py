@@ -120,3 +120,20 @@ def one_line(fit: Any) -> str:
     choices = [str(getattr(fit, name)) for name in ("measure", "method", "test") if getattr(fit, name, None)]
     k = [f"k = {fit.k}"] if hasattr(fit, "k") else []
     return f"{type(fit).__name__}({', '.join([*([what] if what else []), *k, *choices])})"
+
+
+def in_short(result: Any) -> str:
+    r"""A result for `repr`: its class and the first line of its summary; below it, what one must bear in mind.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> print(in_short(SimpleNamespace(summary=lambda: "Rank test: k = 5\nCaution: Few.", cautions=("Few.",))))
+    SimpleNamespace(Rank test: k = 5)
+    Caution: Few.
+    """
+    try:
+        first = result.summary().splitlines()[0].rstrip(":.")
+    except (ArithmeticError, RuntimeError, ValueError):  # an interval that is not found, say
+        first = ""
+    return "\n".join([f"{type(result).__name__}({first})", *(f"Caution: {x}" for x in getattr(result, "cautions", ()))])

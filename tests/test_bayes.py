@@ -554,3 +554,14 @@ def test_shrunken_effects_lie_between_the_trial_and_the_mean(table):
         slack = 1e-12 * (1 + np.abs(y[i]))
         assert ((means >= low - slack) & (means <= high + slack)).all()
         assert effect.sd > 0
+
+
+@pytest.mark.parametrize("prior", ["halfnormal", "halfcauchy", "uniform", "invgamma"])
+def test_a_fit_goes_to_another_process_and_back(prior):
+    import pickle
+
+    options = {"tau_scale": 0.5} | ({"tau_shape": 1.0} if prior == "invgamma" else {})
+    fit = bayes_random_effects(yi=[0.1, 0.5, 0.3], vi=[0.04, 0.04, 0.04], tau_prior=prior, **options)
+    again = pickle.loads(pickle.dumps(fit))
+    assert (again.estimate, again.ci(), again.pi(0.9)) == (fit.estimate, fit.ci(), fit.pi(0.9))
+    assert repr(again.tau_prior) == repr(fit.tau_prior)

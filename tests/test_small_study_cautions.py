@@ -117,3 +117,12 @@ def test_the_overview_repeats_every_caution_and_when_no_method_may_be_read():
     assert (found.table["not_when"] != "").all()
     for text in found.table["not_when"]:
         assert text in said
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_shown_by_itself_a_result_is_one_line_and_its_cautions(name):
+    result = METHODS[name](alike())
+    shown = repr(result).splitlines()
+    assert shown[0].startswith(f"{type(result).__name__}(")
+    assert "array(" not in shown[0]
+    assert len(shown) == 1 + len(result.cautions)

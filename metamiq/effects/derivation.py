@@ -91,6 +91,9 @@ class Derivation:
     def __getitem__(self, name: str) -> float:
         return self.results[name]
 
+    def __repr__(self) -> str:
+        return f"Derivation({self.title})"
+
     def __str__(self) -> str:
         return self.to_text()
 

@@ -38,6 +38,9 @@ class MethodsParagraph:
         """The sentences as one paragraph, the software last."""
         return " ".join([*self.sentences, self.software])
 
+    def __repr__(self) -> str:
+        return f"MethodsParagraph({len(self.sentences)} sentences, {len(self.references)} references)"
+
     def __str__(self) -> str:
         return "\n".join([self.text, *(["", "References", *self.references] if self.references else [])])
 

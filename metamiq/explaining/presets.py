@@ -16,7 +16,7 @@ from metamiq.pooling.interval import Interval
 from metamiq.pooling.models import random_effects
 from metamiq.pooling.records import PooledEffect
 from metamiq.tails import critical_value
-from metamiq.wording import fixed
+from metamiq.wording import fixed, in_short
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,9 @@ class Analysis:
     fit: PooledEffect
     I2: float
     pi: Interval
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""

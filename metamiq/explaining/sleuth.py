@@ -15,6 +15,7 @@ from metamiq.effects.smd_interval import hedges_g_ci
 from metamiq.errors import DataError
 from metamiq.explaining.programs import LS, LS2, REVMAN, UB
 from metamiq.tails import critical_value
+from metamiq.wording import in_short
 
 _N = "(n1 + n2)"
 #: Ways to d from each kind of input: what it is, formula, how far it is from standard practice (0 is standard).
@@ -122,6 +123,9 @@ class Findings:
             low, high = s.value if isinstance(s.value, tuple) else (s.value, np.nan)
             rows.append((s.words, s.formula, low, high, s.off, s.matches, *(s.gives[name] for name in self.printed)))
         return pd.DataFrame(rows, columns=["words", "formula", "value", "value_high", "off", "matches", *self.printed])
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The answer in a few lines."""

@@ -15,7 +15,7 @@ from metamiq.living.ignored import IgnoredRow, read_ignored
 from metamiq.living.rules import RULES, Material, Plan
 from metamiq.living.rules.gather import material_of_dataset, material_of_frame
 from metamiq.living.rules.material import SEVERITIES
-from metamiq.wording import count
+from metamiq.wording import count, in_short
 
 TESTS = ("knha", "t", "z", "adhoc")
 
@@ -78,6 +78,9 @@ class Findings:
     def to_frame(self) -> pd.DataFrame:
         """The findings as a table."""
         return self.table.copy()
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """One line: how many findings, in how many rows, and how many were set aside."""

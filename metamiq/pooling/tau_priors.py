@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, ParamSpec
 
 import numpy as np
 from scipy import special
@@ -11,6 +13,7 @@ from scipy import special
 from metamiq.pooling.wls import Array
 
 Curve = Callable[[Array], Array]
+Parameters = ParamSpec("Parameters")
 HALF_LOG_2PI = 0.5 * float(np.log(2.0 * np.pi))
 
 
@@ -54,9 +57,16 @@ class TauPrior:
     upper: float = np.inf
     slow_tail: bool = False
     gap_at_zero: bool = False
+    made_by: tuple[Callable[..., TauPrior], tuple[Any, ...], dict[str, Any]] | None = None  # how to make it again
 
     def __repr__(self) -> str:
         return f"TauPrior({self.label})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Its curves are functions without a name, which pickle cannot store; those who made them it can.
+        if self.made_by is None:
+            return object.__reduce_ex__(self, 2)  # type: ignore[return-value]
+        return _make, self.made_by
 
     def has_moment(self, order: float, decay: float) -> bool:
         """Whether E(tau^order) exists once a likelihood that falls like tau^-decay is multiplied in."""
@@ -75,6 +85,20 @@ class TauPrior:
             return np.asarray(np.where(t >= 0, np.exp(self.log_density(np.log(np.abs(t)))), 0.0))
 
 
+def _make(maker: Callable[..., TauPrior], positional: tuple[Any, ...], named: dict[str, Any]) -> TauPrior:
+    return maker(*positional, **named)
+
+
+def _remembered(maker: Callable[Parameters, TauPrior]) -> Callable[Parameters, TauPrior]:
+    """Let a prior know how it was made, so that it, and a fit that rests on it, can go to another process."""
+
+    @wraps(maker)
+    def make(*positional: Parameters.args, **named: Parameters.kwargs) -> TauPrior:
+        return replace(maker(*positional, **named), made_by=(make, positional, dict(named)))
+
+    return make
+
+
 def _positive(**values: float) -> None:
     for name, value in values.items():
         if not isinstance(value, (int, float, np.number)) or not 0 < value < np.inf:
@@ -87,6 +111,7 @@ def _finite(**values: float) -> None:
             raise ValueError(f"{name} must be a finite number, not {value!r}.")
 
 
+@_remembered
 def half_normal(scale: float) -> TauPrior:
     """Density 2 / scale phi(tau / scale): a normal with standard deviation `scale`, cut at 0.
 
@@ -108,6 +133,7 @@ def half_normal(scale: float) -> TauPrior:
     )
 
 
+@_remembered
 def half_t(scale: float, dof: float) -> TauPrior:
     """Student's t with `dof` degrees of freedom and this scale, cut at 0; one degree of freedom is the half-Cauchy.
 
@@ -136,6 +162,7 @@ def half_t(scale: float, dof: float) -> TauPrior:
     )
 
 
+@_remembered
 def half_cauchy(scale: float) -> TauPrior:
     """Density 2 / (pi scale (1 + (tau / scale)^2)).
 
@@ -147,6 +174,7 @@ def half_cauchy(scale: float) -> TauPrior:
     return half_t(scale, 1.0)
 
 
+@_remembered
 def uniform(upper: float | None) -> TauPrior:
     """Uniform on (0, upper); None or infinity: the improper uniform prior with density 1 everywhere.
 
@@ -180,6 +208,7 @@ def uniform(upper: float | None) -> TauPrior:
     )
 
 
+@_remembered
 def inverse_gamma(shape: float, scale: float) -> TauPrior:
     """Inverse gamma of tau2: density of tau2 proportional to tau2^(-shape - 1) exp(-scale / tau2).
 
@@ -207,6 +236,7 @@ def inverse_gamma(shape: float, scale: float) -> TauPrior:
     )
 
 
+@_remembered
 def log_normal(mean: float, sd: float) -> TauPrior:
     """Log-normal of tau2: log(tau2) is normal with this mean and standard deviation.
 
@@ -228,6 +258,7 @@ def log_normal(mean: float, sd: float) -> TauPrior:
     )
 
 
+@_remembered
 def log_t(location: float, scale: float, dof: float = 5.0) -> TauPrior:
     """Log-t of tau2: (log(tau2) - location) / scale has Student's t distribution.
 

@@ -21,6 +21,7 @@ from metamiq.report import grade_facts as known
 from metamiq.report.content import json_rows
 from metamiq.report.document import Block, Cell, Listed, Table, Text, cell_text
 from metamiq.report.grade_judgements import DOMAINS, DOWN, LEVELS, TITLES, Judged, read_judgements, template
+from metamiq.wording import in_short
 
 NOT_JUDGED = "not judged"
 SYMPTOMS, DROPOUT = "symptoms at the end of CBT", "dropout"
@@ -102,6 +103,9 @@ class GradeTable:
         """The rules behind the table, with their references."""
         cautions = [f"{row.outcome}: {row.judged.caution}" for row in self.rows if row.judged.caution]
         return written([_RULES, *([_ABSOLUTE] if any(row.absolute for row in self.rows) else []), *cautions])
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The table as text; the caller prints it."""

@@ -11,7 +11,7 @@ from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.source import frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
-from metamiq.wording import p_text
+from metamiq.wording import in_short, p_text
 
 TESTS = ("binom", "chi2", "exact")
 
@@ -35,6 +35,9 @@ class ExcessSignificance:
     def ratio(self) -> float:
         """observed / expected."""
         return self.observed / self.expected
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""

@@ -10,6 +10,7 @@ from scipy import special
 from metamiq.pooling.records import PooledEffect
 from metamiq.sensitivity import readable
 from metamiq.tails import critical_value
+from metamiq.wording import in_short
 
 KINDS = ("orwin", "rosenberg", "rosenthal")
 
@@ -29,6 +30,9 @@ class FailSafeN:
     def tolerance(self) -> int:
         """5 k + 10, the number beyond which Rosenthal calls a result tolerant to unseen studies."""
         return 5 * self.k + 10
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""

@@ -17,7 +17,7 @@ from metamiq.sensitivity import readable
 from metamiq.sensitivity.bounded_refits import bounded_refits
 from metamiq.sensitivity.influence import side
 from metamiq.sensitivity.refits import CELLS, Bools, refit
-from metamiq.wording import count, fixed
+from metamiq.wording import count, fixed, in_short
 
 MOST_SETS = 200_000  # of one size; beyond, the search stops and says so
 _WORDS = {1: "lies above", 0: "includes", -1: "lies below"}
@@ -46,6 +46,9 @@ class FlipSet:
     def members(self) -> tuple[str, ...]:
         """The rows of the first set; empty when there is none."""
         return tuple(self.sets["without"].iloc[0]) if len(self.sets) else ()
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The finding in a sentence or two; the caller prints it."""

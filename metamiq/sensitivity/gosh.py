@@ -14,7 +14,7 @@ from metamiq.pooling.bounded_fit import BoundedFit
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity.subsets import subsets
-from metamiq.wording import fixed
+from metamiq.wording import fixed, in_short
 
 MOST = 20_000  # subsets used for the search for clusters; all others are then put where they belong
 
@@ -26,6 +26,9 @@ class GoshClusters:
     subsets: pd.DataFrame  # as `metamiq.subsets`, with `cluster`: 0 has the smallest mean estimate
     centres: pd.DataFrame  # one row per cluster: n, estimate and I2 (or tau2) at its centre
     membership: pd.DataFrame  # one row per row of the fit: share of each cluster's subsets that have it, and `spread`
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The clusters and the rows that tell them apart; the caller prints it."""

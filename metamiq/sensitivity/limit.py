@@ -13,7 +13,7 @@ from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.wls import Array, fixed_effect_fit, tables
 from metamiq.sensitivity import readable
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
-from metamiq.wording import p_text
+from metamiq.wording import in_short, p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -59,6 +59,9 @@ class LimitMetaAnalysis(WithInterval):
         """Confidence interval of the adjusted mean (normal)."""
         half = float(critical_value(self.level if level is None else level)) * self.se
         return Interval(self.estimate - half, self.estimate + half)
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""

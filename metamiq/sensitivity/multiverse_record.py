@@ -12,7 +12,7 @@ from metamiq.errors import DataError
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity.choices import Choice
 from metamiq.sensitivity.influence import side
-from metamiq.wording import count, fixed
+from metamiq.wording import count, fixed, in_short
 
 NUMBERS = ("k_points", "k_bounds", "estimate", "se", "ci_low", "ci_high", "p_value", "tau2")
 BY_LIKELIHOOD = "with bounds: likelihood"
@@ -141,6 +141,9 @@ class Multiverse:
         """The trials that count in a row of `table`."""
         used = np.isfinite(self.rows[int(self.table["fit"].iloc[row])]).any(axis=0)
         return tuple(name for name, here in zip(self.trials, used, strict=True) if here)
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self, value: float | None = None) -> str:
         """The result in a few lines; with a published `value` also how it compares. The caller prints them."""

@@ -19,7 +19,7 @@ from metamiq.sensitivity.normal_pieces import interval
 from metamiq.sensitivity.selection_likelihood import selection_likelihood
 from metamiq.sensitivity.weight_functions import Normaliser, NoSelection
 from metamiq.tails import chi2_sf
-from metamiq.wording import p_text
+from metamiq.wording import in_short, p_text
 
 
 class Truncated:
@@ -69,6 +69,9 @@ class PUniformStar(WithInterval):
             low = float(optimize.brentq(lambda t: self._profile_tau2(t) - drop, 0.0, self.tau2, xtol=1e-14))
         step = max(self.tau2, 0.1 * self.se**2 if np.isfinite(self.se) else 0.1)
         return Interval(low, _crossing(self._profile_tau2, self.tau2, step, drop))
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""

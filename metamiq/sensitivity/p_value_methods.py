@@ -14,7 +14,7 @@ from metamiq.pooling.source import frozen_copy
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.p_uniform import p_uniform_star
-from metamiq.wording import count, p_text
+from metamiq.wording import count, in_short, p_text
 
 __all__ = ["PCurve", "p_curve", "p_uniform_star"]
 
@@ -71,6 +71,9 @@ class PCurve:
     def histogram(self) -> Array:
         """Share of significant p-values in 0 to .01, .01 to .02, ... .04 to .05."""
         return np.asarray(np.histogram(self.p_values, bins=np.linspace(0, 0.05, 6))[0] / max(1, len(self.p_values)))
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""

@@ -22,7 +22,7 @@ from metamiq.pooling.wls import Array
 from metamiq.progress import track
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.refits import CELLS
-from metamiq.wording import fixed
+from metamiq.wording import fixed, in_short
 
 _TIE = 1e-9  # two statistics this close (relative) came from the same arrangement of the same numbers
 
@@ -41,6 +41,9 @@ class PermutationTest:
     def p_value(self) -> float:
         """Permutation p-value of the mean, or of all moderators together."""
         return float(self.table["p_permutation"].iloc[-1])
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""

@@ -11,7 +11,7 @@ from metamiq.pooling.records import PooledEffect
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.small_study import RegressionTest, egger_test
 from metamiq.tails import two_sided_p
-from metamiq.wording import p_text
+from metamiq.wording import in_short, p_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -107,6 +107,9 @@ class PetPeese(WithInterval):
     def ci(self, level: float | None = None) -> Interval:
         """Confidence interval of the conditional estimate."""
         return self.picked.ci(self.level if level is None else level)
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""

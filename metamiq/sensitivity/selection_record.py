@@ -16,7 +16,7 @@ from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.weight_functions import WeightFunction
 from metamiq.tails import chi2_sf, critical_value, two_sided_p
-from metamiq.wording import p_text, table_text
+from metamiq.wording import in_short, p_text, table_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -132,6 +132,9 @@ class SelectionModel(WithInterval):
     def lrt_p(self) -> float:
         """Its p-value; NaN when the weights were given, not estimated."""
         return float(chi2_sf(self.lrt, self.free))
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""

@@ -19,7 +19,7 @@ from metamiq.sensitivity.choices import Choice
 from metamiq.sensitivity.multiverse import MODEL, combinations, cross, declared_choices
 from metamiq.sensitivity.multiverse_record import BY_LIKELIHOOD
 from metamiq.sensitivity.specifications import COLUMNS, EFFECT_SETTINGS, Bools, Rows, Trials, treated
-from metamiq.wording import count, fixed
+from metamiq.wording import count, fixed, in_short
 
 MOST_TRIALS = 16  # 65,535 sets per rule and model
 _PIECE = 1 << 13
@@ -42,6 +42,9 @@ class SetsNear:
     searched: int
     matched: int  # finds within half_unit; 0: `table` has the nearest ones instead
     among: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The finding in a few lines; the caller prints them."""

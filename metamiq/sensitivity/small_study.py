@@ -14,7 +14,7 @@ from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.wls import Array, tables
 from metamiq.sensitivity import readable
 from metamiq.tails import critical_value, two_sided_p
-from metamiq.wording import p_text
+from metamiq.wording import in_short, p_text
 
 # What each predictor is, and whether its value in an endlessly large study is 0.
 PREDICTORS = {"sei": True, "vi": True, "ni": False, "ninv": True, "sqrtni": False, "sqrtninv": True}
@@ -60,6 +60,9 @@ class RegressionTest:
         """Confidence interval of the expected effect of an endlessly large study."""
         return self._interval(self.limit, self.limit_se, level)
 
+    def __repr__(self) -> str:
+        return in_short(self)
+
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""
         model = "weighted regression" if self.model == "classical" else f"mixed-effects model, tau2 = {self.tau2:.4f}"
@@ -85,6 +88,9 @@ class RankTest:
     exact: bool
     k: int
     cautions: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""

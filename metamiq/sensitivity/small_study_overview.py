@@ -24,7 +24,7 @@ from metamiq.sensitivity.small_study import RegressionTest, begg_test, egger_tes
 from metamiq.sensitivity.small_study_counts import harbord_test, peters_test
 from metamiq.sensitivity.trim_and_fill import trim_and_fill
 from metamiq.sensitivity.worst_case import worst_case
-from metamiq.wording import fixed, p_text
+from metamiq.wording import fixed, in_short, p_text
 
 CAUTION = (
     "Small studies may differ from large ones for reasons other than publication: these methods look for a pattern and "
@@ -220,6 +220,9 @@ class SmallStudyEffects:
             for text in cautions:
                 out.setdefault(text, []).append(str(name))
         return {text: tuple(names) for text, names in out.items()}
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The table and its cautions as text; the caller prints it."""

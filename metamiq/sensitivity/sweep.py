@@ -18,7 +18,7 @@ from metamiq.pooling.interval import Interval
 from metamiq.pooling.models import random_effects
 from metamiq.pooling.multilevel import multilevel
 from metamiq.sensitivity.influence import side
-from metamiq.wording import fixed
+from metamiq.wording import fixed, in_short
 
 GRID = tuple(round(0.05 * i, 2) for i in range(1, 20))  # 0.05 to 0.95
 _WORDS = {1: "lies above", 0: "includes", -1: "lies below"}
@@ -51,6 +51,9 @@ class Sweep:
     tipping: tuple[float, ...]  # where an end of the interval crosses `null`, between the grid's ends
     null: float
     name: str
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The curve in words; the caller prints them."""

@@ -17,7 +17,7 @@ from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.wls import Array, tables
 from metamiq.sensitivity import readable
 from metamiq.sensitivity.small_study import egger_test
-from metamiq.wording import p_text
+from metamiq.wording import in_short, p_text
 
 # The model that trims, and the model that pools the filled table; None: the fit's own.
 MODELS: dict[str, tuple[str | None, str | None]] = {
@@ -74,13 +74,17 @@ class TrimAndFill:
         """Upper end of the confidence interval."""
         return self.fit.ci_high
 
+    def __repr__(self) -> str:
+        return in_short(self)
+
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""
         percent = f"{100 * self.fit.level:g}%"
         p = "" if np.isnan(self.k0_p) else f", {p_text(self.k0_p, 4)} for none"
         return "\n".join(
             [
-                f"Trim and fill ({self.estimator}, model {self.model}): {self.k0} studies (SE {self.k0_se:.2f}{p}) "
+                f"Trim and fill ({self.estimator}, model {self.model}): {self.k0} "
+                f"{'study' if self.k0 == 1 else 'studies'} (SE {self.k0_se:.2f}{p}) "
                 f"estimated to be missing on the {self.side}",
                 f"mean {self.original.estimate:.4f} ({percent} CI {self.original.ci_low:.4f} to "
                 f"{self.original.ci_high:.4f}), with them {self.estimate:.4f} ({self.ci_low:.4f} to "

@@ -16,7 +16,7 @@ from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.wls import Array
 from metamiq.sensitivity import readable
 from metamiq.tails import critical_value
-from metamiq.wording import count
+from metamiq.wording import count, in_short
 
 MODELS = ("fixed", "robust")
 LARGEST = 1e6  # selection ratios searched
@@ -81,6 +81,9 @@ class WorstCase:
         rows = readable.rows_of(self.original, "The worst case")
         affirmative = readable.significant(rows, self.side, 0.95)
         return _corrected(rows, affirmative, ratio, self.tau2, self.model)
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     def summary(self) -> str:
         """The result in a few lines of text; the caller prints them."""
