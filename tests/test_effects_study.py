@@ -38,3 +38,30 @@ def test_what_holds_no_effects_is_refused():
     table.attrs["several"] = "The rows belong to two analyses."
     with pytest.raises(DataError, match="two analyses"):
         study_effects(table, None)
+
+
+def with_intervals(yi, low, high, **columns):
+    return pd.DataFrame({"study": list("abcde")[: len(yi)], "yi": yi, "ci_low": low, "ci_high": high, **columns})
+
+
+def test_an_interval_gives_the_standard_error():
+    table = with_intervals([0.5, -0.2, None], [0.108, -0.593, None], [0.892, 0.193, None])
+    effects, left_out = study_effects(table, None)
+    assert effects["vi"].tolist() == pytest.approx([0.04, 0.0402], rel=2e-3)  # as far as three decimals tell
+    assert left_out == ["c"]
+    ninety = study_effects(with_intervals([0.5], [0.171], [0.829], ci_level=[0.9]), None).effects
+    assert ninety["vi"].tolist() == pytest.approx([0.04], rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (with_intervals([0.65, 0.70], [0.44, 0.43], [0.96, 1.14]), "'a' has 0.65 and 0.44 to 0.96. They are ratios"),
+        (with_intervals([0.95, 1.05], [0.90, 1.01], [1.003, 1.092]), "They are ratios"),
+        (with_intervals([0.5, 0.5], [0.1, 0.1], [0.9, 0.6]), "'b' has 0.5 and 0.1 to 0.6. Check the row"),
+        (with_intervals([0.5], [0.1], [0.9], ci_level=[95]), "ci_level must lie between 0 and 1, but 'a' has 95"),
+    ],
+)
+def test_an_interval_whose_middle_is_not_the_effect_is_refused(table, words):
+    with pytest.raises(DataError, match=words):
+        study_effects(table, None)
