@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import click
 
-from metamiq.cli.common import EXIT_DISAGREES, guarded, is_table, open_dataset, say
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from metamiq.datasets import Dataset
+from metamiq.cli.common import EXIT_DISAGREES, guarded, open_source, say
 
 
 @click.command()
@@ -58,15 +50,15 @@ def check(
         return 0
     if (ignore is None) != (reason is None) or (row is not None and ignore is None):
         raise ValueError("--ignore CODE and --reason TEXT must be given together (and --row only with them).")
-    opened, source = _open(data)
-    findings = run(opened, test=test, moderators=moderators, asymmetry=asymmetry)
+    opened = open_source(data)
+    findings = run(opened.content, test=test, moderators=moderators, asymmetry=asymmetry)
     if ignore is not None and reason is not None:
         meant = {(r.code, r.row) for table in (findings.table, findings.ignored) for r in table.itertuples()}
         if ignore in RULES and not any(code == ignore and row in (None, key) for code, key in meant):
             at = f" in row {row!r}" if row else ""
             raise ValueError(f"--ignore must name a finding, but {ignore} was not found{at}.")
-        say(f"written: {add_ignored(source, ignore, reason, row, tuple(RULES))}")
-        findings = run(opened, test=test, moderators=moderators, asymmetry=asymmetry)
+        say(f"written: {add_ignored(opened.path, ignore, reason, row, tuple(RULES))}")
+        findings = run(opened.content, test=test, moderators=moderators, asymmetry=asymmetry)
     if as_json:
         click.echo(json_text(findings.to_dict()), nl=False)
     else:
@@ -77,20 +69,6 @@ def check(
         if not details and (len(findings.table) or len(findings.ignored)):
             say("--details says why each matters and what to do.")
     return 0 if findings.is_clean else EXIT_DISAGREES
-
-
-def _open(data: str) -> tuple[Dataset | pd.DataFrame, Path]:
-    """A dataset by name or folder, or a table; and where its decisions are kept."""
-    from metamiq.datasets import read_table
-
-    path = Path(data)
-    if is_table(data):
-        table = read_table(path)
-        for note in table.attrs.get("notes", ()):
-            say(f"note: {note}")
-        return table, path
-    ds = open_dataset(data)
-    return ds, ds.path
 
 
 def _list_rules(as_json: bool) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -124,7 +124,9 @@ def name_groups(effects: pd.DataFrame, groups: tuple[str, str] | None, better: s
     effects.attrs |= {k: v for k, v in (("groups", groups), ("better", better)) if v is not None}
 
 
-def read_study_table(file: Path, sheet: str | None, columns: tuple[str, ...], where: tuple[str, ...]) -> pd.DataFrame:
+def read_study_table(
+    file: Path, sheet: str | None = None, columns: tuple[str, ...] = (), where: tuple[str, ...] = ()
+) -> pd.DataFrame:
     """A study table; what was noticed in reading, and what each column was taken for, goes to stderr."""
     from metamiq.datasets import read_table
 
@@ -135,10 +137,41 @@ def read_study_table(file: Path, sheet: str | None, columns: tuple[str, ...], wh
     return table
 
 
-def refuse_table_options(sheet: str | None, columns: tuple[str, ...], where: tuple[str, ...]) -> None:
-    """Raise ValueError where options of `table_options` are given with a dataset, which would not heed them."""
+class Source(NamedTuple):
+    """What a command was given: a study table in a file, or a dataset, which may be evidence or a study table."""
+
+    path: Path  # the file, or the dataset's folder
+    name: str
+    table: pd.DataFrame  # studies, or trials
+    dataset: Dataset | None = None
+
+    @property
+    def home(self) -> Path:
+        """Where protocol, judgements and the like stand beside the data."""
+        return self.path.parent if self.dataset is None else self.path
+
+    @property
+    def evidence(self) -> Dataset | None:
+        """The dataset, if it is one of evidence: pooled by its own rules and not as a study table."""
+        return None if self.dataset is None or self.dataset.results.empty else self.dataset
+
+    @property
+    def content(self) -> Dataset | pd.DataFrame:
+        """The dataset as it is, or the table of a file."""
+        return self.table if self.dataset is None else self.dataset
+
+
+def open_source(
+    source: str, sheet: str | None = None, columns: tuple[str, ...] = (), where: tuple[str, ...] = ()
+) -> Source:
+    """A study table or a dataset by its name; raises ValueError for options that a dataset would not heed."""
+    if is_table(source):
+        path = Path(source)
+        return Source(path, path.stem, read_study_table(path, sheet, columns, where))
     if sheet or columns or where:
         raise ValueError("--sheet, --column and --where are for a study table in a file, not for a dataset.")
+    ds = open_dataset(source)
+    return Source(ds.path, ds.name, ds.trials, ds)
 
 
 def refuse_choices(**given: str | None) -> None:

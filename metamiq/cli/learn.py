@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metamiq.cli.common import EXIT_DISAGREES, guarded, is_table, open_dataset, say
+from metamiq.cli.common import EXIT_DISAGREES, guarded, open_dataset, open_source, read_study_table, say
 
 if TYPE_CHECKING:
     from metamiq.effects.derivation import Derivation
@@ -186,16 +186,14 @@ def explain(
       metamiq explain edinburgh --dataset normand1999
       metamiq explain SMD --pooled --dataset normand1999
     """
-    from metamiq.datasets import read_table
     from metamiq.effects.measures import effect_sizes
     from metamiq.explaining import explain as explain_number
     from metamiq.pooling.models import random_effects
     from metamiq.pooling.regression import meta_regression
 
-    subject: Any = read_table(dataset) if is_table(dataset) else open_dataset(dataset)
+    opened = open_source(dataset)
     if pooled:
-        table = subject if not hasattr(subject, "trials") else subject.trials
-        effects = table if name == "yi" else effect_sizes(table, name)
+        effects = opened.table if name == "yi" else effect_sizes(opened.table, name)
         fit: Any = (
             meta_regression(effects, moderator, method=method, test=test, level=level)
             if moderator
@@ -203,7 +201,7 @@ def explain(
         )
         found = explain_number(fit)
     else:
-        found = explain_number(subject, name, measure=measure, level=level)
+        found = explain_number(opened.content, name, measure=measure, level=level)
     form = "json" if as_json else form
     if form == "json":
         _json(found.to_dict())
@@ -231,13 +229,12 @@ def compare(table: Path | None, dataset: str | None, measure: str | None, as_jso
       metamiq compare --m1 18.9 --sd1 7.4 --n1 15 --m2 24.3 --sd2 6.1 --n2 14
       metamiq compare --dataset normand1999 --measure SMD
     """
-    from metamiq.datasets import read_table
     from metamiq.errors import DataError
     from metamiq.explaining.presets import PRESETS, compare_presets
     from metamiq.explaining.programs import compare_programs
 
     if table is not None or dataset is not None:
-        frame = read_table(table) if table is not None else open_dataset(str(dataset)).trials
+        frame = read_study_table(table) if table is not None else open_dataset(str(dataset)).trials
         found = compare_presets(frame, measure)
         notes = [f"{p.name}: {p.program}. {p.source}." + (f" Not checked: {p.not_known}." if p.not_known else "")
                  for p in PRESETS.values()]  # fmt: skip

@@ -10,12 +10,9 @@ import click
 from metamiq.cli.common import (
     group_options,
     guarded,
-    is_table,
     name_groups,
-    open_dataset,
-    read_study_table,
+    open_source,
     refuse_choices,
-    refuse_table_options,
     say,
     table_options,
     tool_option,
@@ -111,25 +108,19 @@ def _document(
     from metamiq.report.review import find_review
 
     flow, rob, grade = review
-    path = Path(source)
-    if is_table(source):
-        table, name, home = read_study_table(path, *given), path.stem, path.parent
-    else:
-        refuse_table_options(*given)
-        ds = open_dataset(source)
-        if not ds.results.empty:
-            refuse_choices(measure=measure, method=method, test=test)
-            found = find_review(ds.path, flow=flow, risk_of_bias=rob, grade=grade, tool=tool)
-            plan = protocol_for(protocol, ds.path)
-            return first_question.document(*assemble(ds, say, protocol=plan, review=found))
-        table, name, home = ds.trials, ds.name, ds.path
+    opened = open_source(source, *given)
+    if opened.evidence is not None:
+        refuse_choices(measure=measure, method=method, test=test)
+        found = find_review(opened.home, flow=flow, risk_of_bias=rob, grade=grade, tool=tool)
+        plan = protocol_for(protocol, opened.home)
+        return first_question.document(*assemble(opened.evidence, say, protocol=plan, review=found))
     from metamiq.cli.study_tables import check_size, settings_of, with_effects
 
-    plan = protocol_for(protocol, home)
-    use = settings_of(plan, table, measure=measure, method=method, test=test)
-    effects = with_effects(table, use.measure, use.vtype)
+    plan = protocol_for(protocol, opened.home)
+    use = settings_of(plan, opened.table, measure=measure, method=method, test=test)
+    effects = with_effects(opened.table, use.measure, use.vtype)
     check_size(effects, "A report", 10_000)
     name_groups(effects, *arms)
     fit = random_effects(effects, method=use.method, test=use.test, level=use.level, pi_method=use.pi_method)
-    found = find_review(home, flow=flow, risk_of_bias=rob, grade=grade, tool=tool)
-    return study_report.document(fit, name, arms[0] or ("group 1", "group 2"), plan, use.vtype, found)
+    found = find_review(opened.home, flow=flow, risk_of_bias=rob, grade=grade, tool=tool)
+    return study_report.document(fit, opened.name, arms[0] or ("group 1", "group 2"), plan, use.vtype, found)

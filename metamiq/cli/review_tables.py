@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from metamiq.cli.common import (
+    Source,
     group_options,
     guarded,
-    is_table,
     name_groups,
-    open_dataset,
+    open_source,
     read_judgements,
-    read_study_table,
     refuse_choices,
-    refuse_table_options,
     say,
     table_options,
     tool_option,
@@ -25,9 +23,6 @@ from metamiq.cli.common import (
 from metamiq.cli.protocol import protocol_for, protocol_option
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from metamiq.datasets import Dataset
     from metamiq.report.document import Block
 
 FORMATS = {"table": "txt", "csv": "csv", "markdown": "md", "html": "html", "json": "json"}
@@ -67,17 +62,17 @@ def characteristics(
     from metamiq.report.content import json_rows
     from metamiq.report.writing import csv_text, json_text
 
-    opened, name = _open(source, sheet, columns, where)
-    if is_table(source):
+    opened = open_source(source, sheet, columns, where)
+    if opened.dataset is None:
         from metamiq.cli.study_tables import check_size
 
-        check_size(cast("pd.DataFrame", opened), "A table of characteristics", 10_000)
-    table = describe(opened)
-    title = f"{name}: study characteristics"
+        check_size(opened.table, "A table of characteristics", 10_000)
+    table = describe(opened.content)
+    title = f"{opened.name}: study characteristics"
     made: dict[str, Callable[[], str]] = {
         "table": lambda: _terminal(block(table)),
         "csv": lambda: csv_text(table),
-        "json": lambda: json_text({"dataset": name, "studies": json_rows(table)}),
+        "json": lambda: json_text({"dataset": opened.name, "studies": json_rows(table)}),
         **_documents(title, "characteristics", "Study characteristics", (block(table),)),
     }
     _give(made, kind, out)
@@ -132,11 +127,10 @@ def grade(
     from metamiq.report.review import GRADE, RISK_OF_BIAS
     from metamiq.report.writing import csv_text, json_text
 
-    opened, name = _open(source, sheet, columns, where)
-    folder = Path(source).parent if is_table(source) else getattr(opened, "path", None)
-    judgements = judgements or (None if template else _beside(folder, GRADE))
-    judged = rob or _beside(folder, RISK_OF_BIAS)
-    pooled = _outcomes(opened, (protocol, folder), (groups, better), measure=measure, method=method, test=test)
+    opened = open_source(source, sheet, columns, where)
+    judgements = judgements or (None if template else _beside(opened.home, GRADE))
+    judged = rob or _beside(opened.home, RISK_OF_BIAS)
+    pooled = _outcomes(opened, protocol, (groups, better), measure=measure, method=method, test=test)
     found = grade_table(pooled, judgements, risk_of_bias=None if judged is None else read_judgements(judged, tool))
     if template:
         if kind is not None:
@@ -146,49 +140,34 @@ def grade(
     made: dict[str, Callable[[], str]] = {
         "table": lambda: found.summary() + "\n",
         "csv": lambda: csv_text(found.findings().merge(found.to_frame(), on="outcome")),
-        "json": lambda: json_text({"dataset": name, **found.to_dict()}),
-        **_documents(f"{name}: summary of findings", "certainty", "Certainty of the evidence", found.blocks()),
+        "json": lambda: json_text({"dataset": opened.name, **found.to_dict()}),
+        **_documents(f"{opened.name}: summary of findings", "certainty", "Certainty of the evidence", found.blocks()),
     }
     _give(made, kind, out)
 
 
-def _open(
-    source: str, sheet: str | None, columns: tuple[str, ...], where: tuple[str, ...]
-) -> tuple[Dataset | pd.DataFrame, str]:
-    if is_table(source):
-        path = Path(source)
-        return read_study_table(path, sheet, columns, where), path.stem
-    refuse_table_options(sheet, columns, where)
-    ds = open_dataset(source)
-    return ds, ds.name
-
-
-def _beside(folder: Path | None, name: str) -> Path | None:
-    if folder is None or not (folder / name).is_file():
+def _beside(folder: Path, name: str) -> Path | None:
+    if not (folder / name).is_file():
         return None
     say(f"note: {folder / name} read")
     return folder / name
 
 
 def _outcomes(
-    opened: Any,
-    planned: tuple[str | None, Path | None],
+    opened: Source,
+    protocol: str | None,
     arms: tuple[tuple[str, str] | None, str | None],
     **given: str | None,
 ) -> Any:
     """What is to be graded: a dataset of trials as it is, of a study table the outcomes, pooled as a report does it."""
     from metamiq.cli.study_tables import settings_of, with_effects
-    from metamiq.datasets import Dataset
     from metamiq.report.grade import of_table
 
-    if isinstance(opened, Dataset):
-        if not opened.results.empty:
-            refuse_choices(**given)
-            return opened
-        opened = opened.trials
-    protocol, folder = planned
-    use = settings_of(protocol_for(protocol, folder or Path()), opened, **given)
-    effects = with_effects(opened, use.measure, use.vtype)
+    if opened.evidence is not None:
+        refuse_choices(**given)
+        return opened.evidence
+    use = settings_of(protocol_for(protocol, opened.home), opened.table, **given)
+    effects = with_effects(opened.table, use.measure, use.vtype)
     name_groups(effects, *arms)
     return of_table(effects, method=use.method, test=use.test, level=use.level, pi_method=use.pi_method)
 

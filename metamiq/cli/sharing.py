@@ -4,51 +4,29 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from metamiq.cli.common import (
     EXIT_DISAGREES,
+    Source,
     group_options,
     guarded,
     is_table,
-    open_dataset,
+    open_source,
     pairs,
-    read_study_table,
     refuse_choices,
-    refuse_table_options,
     say,
     table_options,
 )
 from metamiq.cli.protocol import protocol_for, protocol_option
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from metamiq.datasets import Dataset
     from metamiq.living.table_settings import Reading
 
 _BUNDLED = "mi_cbt_anxiety"
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-
-
-class _Source(NamedTuple):
-    """What a command was given: a study table, or a dataset of evidence (no table)."""
-
-    data: Path | Dataset
-    table: pd.DataFrame | None
-    name: str
-    home: Path
-
-
-def _open(source: str, sheet: str | None, columns: tuple[str, ...], where: tuple[str, ...]) -> _Source:
-    path = Path(source)
-    if is_table(source):
-        return _Source(path, read_study_table(path, sheet, columns, where), path.stem, path.parent)
-    refuse_table_options(sheet, columns, where)
-    ds = open_dataset(source)
-    return _Source(ds, ds.trials if ds.results.empty else None, ds.name, ds.path)
 
 
 @click.command()
@@ -95,31 +73,29 @@ def bundle(
 
     if is_table(source) and Path(source).exists() and not Path(source).is_file():
         raise ValueError(f"A bundle holds its table byte for byte, but {source} is no ordinary file. Save it in one.")
-    opened = _open(source, sheet, columns, where)
+    opened = open_source(source, sheet, columns, where)
     target = out or Path(f"{opened.name}.zip")
-    if isinstance(opened.data, Path) and target.exists() and target.samefile(opened.data):
+    if opened.dataset is None and target.exists() and target.samefile(opened.path):
         raise ValueError(f"--out must not be the table itself, but {target} is. Choose another --out.")
-    if opened.table is not None:
+    if opened.evidence is None:
         reading = Reading(columns=pairs("--column", columns), sheet=sheet, where=pairs("--where", where))
-        content = _table_bundle(opened, opened.table, reading, **choices)
+        content = _table_bundle(opened, reading, **choices)
     else:
-        assert not isinstance(opened.data, Path)
         given = sorted(name.replace("_", "-") for name, x in choices.items() if x)
         if given:
             raise ValueError(
                 f"--{' and --'.join(given)} cannot be chosen for a dataset of evidence: it is pooled by its own rules, "
                 "and its folder has protocol and licence (datapackage.json). Leave it out, or give a study table."
             )
-        for place, problem in dangers(opened.data):
+        for place, problem in dangers(opened.evidence):
             say(f"note: {place}: {problem}; the bundle holds the table as it is")
-        content = pack(opened.data)
+        content = pack(opened.evidence)
     write_folder(target.parent, {target.name: content})
     say(f"written: {target}")
 
 
 def _table_bundle(
-    opened: _Source,
-    table: pd.DataFrame,
+    opened: Source,
     reading: Reading,
     *,
     protocol: str | None,
@@ -138,16 +114,16 @@ def _table_bundle(
     from metamiq.living.table_settings import TableAnalysis
 
     plan = protocol_for(protocol, opened.home)
-    use = settings_of(plan, table, **given)
-    with_effects(table, use.measure, use.vtype)  # says which rows are left out
-    for position, column, problem in formulas(table):
+    use = settings_of(plan, opened.table, **given)
+    with_effects(opened.table, use.measure, use.vtype)  # says which rows are left out
+    for position, column, problem in formulas(opened.table):
         say(f"note: row {position + 1}: {column} {problem}; the bundle holds the file as it is")
     if plan is not None:
         subgroups = subgroups or plan.analyses.subgroups
         moderators = moderators or plan.analyses.moderators
     if common_tau2 and not subgroups:
         raise ValueError("--common-tau2 is about subgroups. Give --subgroups COLUMN as well.")
-    if licence is None and isinstance(opened.data, Path):
+    if licence is None and opened.dataset is None:
         say('note: no licence is stated, so that nobody may use the data; --licence "CC BY 4.0" states one')
     analysis = TableAnalysis(
         measure=use.measure,
@@ -162,7 +138,9 @@ def _table_bundle(
         groups=groups,
         better=better,
     )
-    made = bundle_table(opened.data, analysis, reading=reading, protocol=plan, licence=_licence(licence))
+    made = bundle_table(
+        opened.dataset or opened.path, analysis, reading=reading, protocol=plan, licence=_licence(licence)
+    )
     for failed in made.not_done:
         say(f"note: planned, but not done: {failed}")
     return made.content
@@ -251,8 +229,8 @@ def export(
     from metamiq.living.exports import PROGRAMS, export_files, export_r, further_columns
     from metamiq.report.writing import write_folder
 
-    opened = _open(source, sheet, columns, where)
-    if opened.table is not None:
+    opened = open_source(source, sheet, columns, where)
+    if opened.evidence is None:
         from metamiq.cli.study_tables import settings_of, with_effects
 
         program = program or "metafor"
@@ -273,11 +251,10 @@ def export(
             level=use.level,
         )
     else:
-        assert not isinstance(opened.data, Path)
         refuse_choices(measure=measure)
-        effects = trial_effects(opened.data)
+        effects = trial_effects(opened.evidence)
         if program in (None, "r"):
-            files = export_r(opened.data)
+            files = export_r(opened.evidence)
         else:
             files = export_files(effects, program)
             say(f"note: {PROGRAMS[program].known}")

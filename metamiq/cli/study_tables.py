@@ -12,13 +12,11 @@ from metamiq.cli.common import (
     check_picture,
     group_options,
     guarded,
-    is_table,
     name_groups,
-    open_dataset,
+    open_source,
     read_judgements,
     read_study_table,
     refuse_choices,
-    refuse_table_options,
     save_picture,
     say,
     table_options,
@@ -284,22 +282,15 @@ def fit_of(
     from metamiq.pooling.bounded import random_effects_bounded
     from metamiq.pooling.models import random_effects
 
-    path = Path(source)
-    if is_table(source):
-        table = read_study_table(path, sheet, columns, where)
-        plan = protocol_for(protocol, path.parent)
-    else:
-        refuse_table_options(sheet, columns, where)
-        ds = open_dataset(source)
-        plan = protocol_for(protocol, ds.path)
-        if not ds.results.empty:
-            refuse_choices(measure=measure, method=method, test=test)
-            if level is None:
-                level = (None if plan is None else plan.plan.level) or 0.95
-            return Fitted(random_effects_bounded(trial_effects(ds), level=level), plan, None)
-        table = ds.trials
-    use = settings_of(plan, table, measure=measure, method=method, test=test, level=level)
-    effects = with_effects(table, use.measure, use.vtype)
+    opened = open_source(source, sheet, columns, where)
+    plan = protocol_for(protocol, opened.home)
+    if opened.evidence is not None:
+        refuse_choices(measure=measure, method=method, test=test)
+        if level is None:
+            level = (None if plan is None else plan.plan.level) or 0.95
+        return Fitted(random_effects_bounded(trial_effects(opened.evidence), level=level), plan, None)
+    use = settings_of(plan, opened.table, measure=measure, method=method, test=test, level=level)
+    effects = with_effects(opened.table, use.measure, use.vtype)
     fit = random_effects(effects, method=use.method, test=use.test, level=use.level, pi_method=use.pi_method)
     return Fitted(fit, plan, use.vtype)
 
