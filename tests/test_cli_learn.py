@@ -131,3 +131,21 @@ def test_a_quiz_shows_its_solution_without_asking():
     assert shown.exit_code == 0
     assert "1.186" in shown.stdout
     assert "Your answer" not in shown.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--m1 10 --sd1 1.2 --n1 50 --m2 16 --sd2 1.1 --n2 50", "if the SDs were standard errors, it would be -0.73"),
+        ("--t 20 --n1 10 --n2 10", "more often a slip than a finding"),
+        ("--events1 18.75 --n1 48 --events2 30 --n2 50", "events1 = 18.75: people are whole numbers"),
+        ("--m1 10 --sd1 5 --n1 50 --m2 12 --sd2 6 --n2 50", None),
+    ],
+)
+def test_effect_tells_what_is_implausible(arguments, words):
+    said = " ".join(run("effect", *arguments.split()).stdout.split())
+    assert words in said if words else "overlap" not in said and "whole" not in said
+
+
+def test_effect_calls_a_p_below_a_threshold_a_verdict():
+    assert "is a verdict" in run("effect", "--p", "<0.05", "--n1", "20", "--n2", "20").stderr

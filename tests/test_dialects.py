@@ -199,3 +199,13 @@ def test_layouts_are_recognised_by_their_signs_alone(layout):
     for sign in layout.signs:
         assert layout_of(sorted(sign)) is not None
     assert not set(layout.left) & set(layout.names)
+
+
+def test_the_names_of_dat_bcg_and_of_a_printed_forest_plot_are_understood(tmp_path):
+    for header in (
+        "author,tpos,tneg,cpos,cneg",
+        "Study,Events Experimental,Total Experimental,Events Control,Total Control",
+    ):
+        (tmp_path / "t.csv").write_text(f"{header}\nAronson,4,119,11,128\n", encoding="utf-8")
+        columns = read_table(tmp_path / "t.csv").columns
+        assert set(columns) in ({"study", "ai", "bi", "ci", "di"}, {"study", "ai", "n1i", "ci", "n2i"})

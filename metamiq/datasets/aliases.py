@@ -77,6 +77,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "n intervention",
         "intervention n",
         "n experimental",
+        "total experimental",
+        "total treatment",
+        "total intervention",
     ),
     "m2i": (
         "mean2",
@@ -100,6 +103,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "group-b sample size",
         "grp2n",
         "n control",
+        "total control",
     ),
     "ai": (
         "event.e",
@@ -112,7 +116,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "group-a events",
         "events treatment",
         "treatment events",
+        "events experimental",
+        "events intervention",
+        "intervention events",
+        "tpos",  # metadat's dat.bcg
     ),
+    "bi": ("tneg",),
     "ci": (
         "event.c",
         "events 2",
@@ -123,7 +132,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "r.2",
         "group-b events",
         "events control",
+        "cpos",
     ),
+    "di": ("cneg",),
     "ri": ("cor", "correlation"),
     "ni": ("n", "sample size", "total n"),
     "ti": ("t value", "t statistic"),

@@ -181,7 +181,8 @@ def effect_sizes(frame: pd.DataFrame, measure: str, **options: Any) -> pd.DataFr
         wanted = "ai n1i ci n2i (or bi and di for n1i and n2i)" if counts else " ".join(spec.columns)
         raise DataError(
             f"Measure {measure!r} needs the columns {wanted}, but the table has no {', '.join(lacking)}. "
-            f"Its columns are {', '.join(str(name) for name in frame.columns)}."
+            f"Its columns are {', '.join(str(name) for name in frame.columns)}. Rename them, or say which is which, on "
+            f'the command line with --column "NAME={lacking[0]}".'
         )
     columns = {name: numbers[name] for name in needed}
     complete = np.all([~np.isnan(values) for values in columns.values()], axis=0)

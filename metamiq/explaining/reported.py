@@ -14,6 +14,7 @@ from metamiq.effects.reported import ROW_VTYPES
 from metamiq.effects.smd_interval import hedges_g_ci
 from metamiq.errors import DataError
 from metamiq.explaining.measures import J_SHOWN, finish
+from metamiq.explaining.plausibility import implausible
 from metamiq.explaining.route_steps import Settings
 from metamiq.explaining.routes import ROUTES, Route
 from metamiq.explaining.sleuth import which
@@ -170,7 +171,7 @@ def convert(
     if any(not c.agrees for c in checks):
         disagreements += _formula_behind(x, printed)
     sheet.notes += [f"DISAGREEMENT: {text}" for text in disagreements]
-    sheet.notes += _exact_interval(route, yi, x, settings)
+    sheet.notes += [*_exact_interval(route, yi, x, settings), *implausible(yi, x)]
     sheet.notes += [f"{c.words} agree: g = {fixed(c.g, 3)}" for c in checks if c.agrees]
     return Conversion(finish(sheet, "g", level, "g"), route.words, checks, tuple(disagreements))
 
@@ -201,7 +202,10 @@ def _number(name: str, text: str) -> float:
     try:
         value = float(Decimal(text.replace("−", "-").replace(",", ".")))
     except InvalidOperation as problem:
-        raise DataError(f"{name} must be a number, not {text!r}.") from problem
+        hint = (
+            " A p below a threshold is a verdict: significant, in favour of a group." if text.strip()[:1] == "<" else ""
+        )
+        raise DataError(f"{name} must be a number, not {text!r}.{hint}") from problem
     return value
 
 
