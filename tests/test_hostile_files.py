@@ -17,7 +17,10 @@ import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
+import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from click.testing import CliRunner, Result
 import metamiq as mm
 from metamiq.cli import main
 from metamiq.datasets.cells import LONGEST_CELL
+from metamiq.datasets.zip_file import read_entry
 from metamiq.living.bundle import bundle, verify
 from metamiq.living.proposal import read_proposal
 
@@ -255,6 +259,8 @@ WORKBOOKS = {
     ),
     "an entity": (SHEET, lambda x: b'<!DOCTYPE a [<!ENTITY b "c">]>' + x, "XML entities"),
     "an entity in UTF-16": ("[Content_Types].xml", lambda x: '<!DOCTYPE a [<!ENTITY b "c">]>'.encode("utf-16"), "XML"),
+    "an entity far down": (SHEET, lambda x: b"<!--" + b"-" * 9_000 + b'--><!doctype a [<!ENTITY b "c">]>' + x, "XML"),
+    "an entity elsewhere": ("xl/a.bin", lambda x: b'<!DOCTYPE a [<!ENTITY b "c">]>' + x, "XML entities"),
     "a row without end": (SHEET, lambda x: more(x, "<row r='99999999999'><c r='A99999999999'/></row>"), "100,000 rows"),
     "many columns": (SHEET, lambda x: more(x, "<row r='9'><c r='XFD9'><v>1</v></c></row>"), "1,000 columns"),
     "nan": (SHEET, lambda x: more(x, NO_NUMBERS), "cannot be read"),
@@ -282,6 +288,43 @@ def test_a_bad_cell_of_a_workbook(room, kind):
         book.active.append(row)
     book.save("t.xlsx")
     refused(run("pool", "t.xlsx"), "a formula has none" if "formula" in words else words)
+
+
+def test_a_bomb_whose_directory_understates_it_is_not_unpacked():
+    """Even where the checksum is that of the few bytes that the directory tells of; the peak of memory tells."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.xml", b" " * 50_000_000)
+    content = out.getvalue()
+    at = content.rfind(b"PK\x01\x02")
+    told = zlib.crc32(b" " * 1_000).to_bytes(4, "little"), (1_000).to_bytes(4, "little")
+    content = content[: at + 16] + told[0] + content[at + 20 : at + 24] + told[1] + content[at + 28 :]
+    tracemalloc.start()
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            assert read_entry(archive, archive.infolist()[0]) == b" " * 1_000
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_workbook_packed_in_an_uncommon_way_is_refused(room, method):
+    file = write_table(room / "t.xlsx", ROWS)
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    refused(run("pool", file), "not by deflate")
+
+
+def test_a_workbook_that_has_a_part_twice_is_refused(room):
+    file = write_table(room / "t.xlsx", ROWS)
+    with zipfile.ZipFile(file, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr(SHEET, archive.read(SHEET))
+    refused(run("pool", file), "must hold each part once")
 
 
 def test_a_workbook_that_claims_wide_rows_is_given_up_soon(room):
@@ -313,6 +356,19 @@ def test_a_workbook_is_read_as_values(room):
     assert "sheet 'Sheet' read, not 'second'" in table.attrs["notes"]
     refused(run("pool", "t.xlsx", "--sheet", "third"), "sheet must be one of t.xlsx ('Sheet', 'second'), not 'third'")
     refused(run("pool", "t.xlsx", "--column", "visit=year", "--measure", "SMD"), "year must be a finite number")
+
+
+def test_what_nobody_sees_in_a_workbook_is_told(room):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["study", "yi", "vi"], ["a", 0.1, 0.04], ["b", 0.2, 0.04], ["c", 0.3, 0.04], [None, 0.4, 0.04]):
+        book.active.append(row)
+    book.active.row_dimensions[3].hidden = book.active.row_dimensions[99].hidden = True
+    book.active.merge_cells("A4:A5")
+    book.save("t.xlsx")
+    notes = mm.read_table("t.xlsx").attrs["notes"]
+    assert "hidden rows are read, too (row 3)" in notes
+    assert "of merged cells only the first has the value, and the others are empty (A4:A5)" in notes
 
 
 def test_a_formula_is_read_as_the_value_that_was_stored_with_it(room):

@@ -315,3 +315,9 @@ def test_a_p_value_is_never_printed_as_nought():
     for fit in (mm.subgroups(effects, "type"), mm.robust(mm.random_effects(effects, test="z"), cluster="study")):
         assert "<0.0001" in fit.summary()
     assert "(REML, test z)" in mm.subgroups(effects, "type").summary()
+
+
+def test_more_subgroups_than_anybody_reads_are_refused():
+    table = pd.DataFrame({"yi": 0.1, "vi": 0.1, "group": np.arange(1_001)})
+    with pytest.raises(mm.DataError, match="at most 1,000, but 'group' names 1,001"):
+        mm.subgroups(table, "group")

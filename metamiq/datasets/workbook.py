@@ -5,15 +5,17 @@ from __future__ import annotations
 import datetime
 import io
 import os
+import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 from metamiq.datasets.cells import LONGEST_CELL, CsvTable, table_of
 from metamiq.datasets.faults import Fault, FaultyDataError, quoted
 from metamiq.datasets.opening import load_table
+from metamiq.datasets.zip_file import read_entry
 
 #: Endings of the names of workbooks that are read.
 WORKBOOKS = (".xlsx", ".xlsm")
@@ -26,6 +28,9 @@ MOST_ROWS, MOST_COLUMNS = 100_000, 1_000
 #: Places in the grid that are looked at: a file of a few bytes a row can claim 16,384 columns in each.
 MOST_PLACES = 20_000_000
 _LAST_ROW = 1_048_576  # of a sheet in any spreadsheet program; a file may claim more
+_HIDDEN = re.compile(rb'<(?:\w+:)?row\s[^<>]*?\bhidden=["\'](?:1|true)["\'][^<>]*')
+_NUMBER = re.compile(rb'\sr=["\'](\d{1,7})["\']')
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^<>]*?\bref=["\']([A-Z0-9:]{1,21})["\']')
 _BACK_TO_CSV = "Save the sheet as 'CSV UTF-8' and read that."
 
 
@@ -72,7 +77,7 @@ def read_workbook(path: str | os.PathLike[str], *, sheet: str | None = None, sto
         fault = Fault("openpyxl must be installed to read .xlsx", "it is not", name, advice=advice)
         raise FaultyDataError([fault]) from None
     content = load_table(file, name, LARGEST_UNPACKED)
-    _check_zip(content, name)
+    content = _unpacked(content, name)
     rule = "an .xlsx file must be a workbook with a table in a sheet"
     notes: list[str] = []
     try:
@@ -81,6 +86,8 @@ def read_workbook(path: str | os.PathLike[str], *, sheet: str | None = None, sto
             book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=False, keep_links=False)
             title = _choose(book, sheet, name, notes)
             written = dict(_rows(book[title], name))
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                notes += _unseen(archive.read(str(getattr(book[title], "_worksheet_path"))), written)  # noqa: B009
             has_formula = any(cell.startswith("=") for row in written.values() for cell in row)
             book.close()
             if has_formula and stored_values:
@@ -162,6 +169,22 @@ def _cell_text(cell: Any, name: str, line: int) -> str:
     return text
 
 
+def _unseen(xml: bytes, written: Container[int]) -> list[str]:
+    """What a person who looks at the sheet does not see as it is read: hidden rows, and cells that are merged."""
+    rows = [int(row) for tag in _HIDDEN.findall(xml) for row in _NUMBER.findall(tag) if int(row) in written]
+    merged = [cells.decode() for cells in _MERGED.findall(xml)]
+    notes = []
+    if rows:
+        notes.append(f"hidden rows are read, too (row {_some(list(map(str, rows)))})")
+    if merged:
+        notes.append(f"of merged cells only the first has the value, and the others are empty ({_some(merged)})")
+    return notes
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
+
+
 def _with_stored(
     written: dict[int, list[str]], stored: dict[int, list[str]], notes: list[str], name: str
 ) -> dict[int, list[str]]:
@@ -187,8 +210,12 @@ def _with_stored(
     return merged
 
 
-def _check_zip(content: bytes, name: str) -> None:
-    """Refuse what is no workbook, or is made to unpack without end, before anything is unpacked."""
+def _unpacked(content: bytes, name: str) -> bytes:
+    """The workbook as a zip file that is not packed and holds each part once, as its directory says.
+
+    What is no workbook, or is made to unpack without end, is refused before anything is unpacked.
+    """
+    plain = io.BytesIO()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
@@ -201,19 +228,18 @@ def _check_zip(content: bytes, name: str) -> None:
                     rule = f"the parts of a workbook must be packed at most {HIGHEST_RATIO}-fold"
                     came = f"{quoted(entry.filename)} says {entry.file_size:,} bytes from {entry.compress_size:,}"
                     raise FaultyDataError([Fault(rule, came, name, advice=_BACK_TO_CSV)])
-            for entry in entries:
-                is_xml = entry.filename.lower().endswith((".xml", ".rels", ".vml"))
-                if is_xml and b"<!DOCTYPE" in _beginning(archive, entry):
-                    rule, came = "a workbook must not define XML entities", f"{quoted(entry.filename)} has a DOCTYPE"
-                    raise FaultyDataError([Fault(rule, came, name)])
+            if len({entry.filename for entry in entries}) < len(entries):
+                raise FaultyDataError([Fault("a workbook must hold each part once", "one is there twice", name)])
+            with zipfile.ZipFile(plain, "w") as copy:
+                for entry in entries:
+                    part = read_entry(archive, entry)
+                    if b"<!DOCTYPE" in part.replace(b"\0", b"").upper():  # in UTF-16, too
+                        came = f"{quoted(entry.filename)} has a DOCTYPE"
+                        raise FaultyDataError([Fault("a workbook must not define XML entities", came, name)])
+                    copy.writestr(entry.filename, part)
+            return plain.getvalue()
     except FaultyDataError:
         raise
     except Exception as error:  # whatever a zip file that was tampered with makes zipfile raise
         came = f"it is not ({error or type(error).__name__})"
         raise FaultyDataError([Fault("an .xlsx file must be a workbook", came, name)]) from None
-
-
-def _beginning(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """The first letters of an entry in capitals, those of UTF-16 included."""
-    with archive.open(entry) as stream:
-        return stream.read(8192).replace(b"\0", b"").upper()

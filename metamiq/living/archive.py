@@ -19,15 +19,17 @@ from typing import Any
 
 import numpy as np
 
+from metamiq.datasets.zip_file import read_entry
 from metamiq.errors import DataError
 from metamiq.living.folders import files_of
 
 SUMS = "SHA256SUMS"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same data give the same bytes
 _LARGEST = 100_000_000
+_MOST_FILES = 1_000
 _RATIO = 200  # real tables are packed 3 to 20 times
 _DEEPEST = 20  # levels in results.json and settings.json; real ones have five at most
-_NAME = re.compile(r"(?:(?:data|figures)/)?[A-Za-z0-9_][A-Za-z0-9_. -]*")
+_NAME = re.compile(r"(?:(?:data|figures)/)?[A-Za-z0-9_][A-Za-z0-9_. -]{0,199}")
 
 
 def packed(files: Mapping[str, bytes]) -> bytes:
@@ -98,6 +100,8 @@ def unpack(file: Path) -> dict[str, bytes]:
             if wrong:
                 listed = ", ".join(map(repr, wrong[:5]))
                 raise DataError(f"{file} must hold plain files of a bundle, each once, but it has {listed}.")
+            if len(entries) > _MOST_FILES:
+                raise DataError(f"{file} must hold at most {_MOST_FILES:,} files, but it has {len(entries):,}.")
             size = sum(entry.file_size for entry in entries)
             if size > _LARGEST:
                 raise DataError(f"{file} must unpack to at most {_LARGEST:,} bytes, but it says {size:,}.")
@@ -107,7 +111,7 @@ def unpack(file: Path) -> dict[str, bytes]:
                         f"The parts of {file} must be packed at most {_RATIO}-fold, but {entry.filename} says "
                         f"{entry.file_size:,} bytes from {entry.compress_size:,}."
                     )
-            return {name: archive.read(name) for name in names}
+            return {entry.filename: read_entry(archive, entry) for entry in entries}
     except DataError:
         raise
     except Exception as error:  # OSError, and whatever a zip file that was tampered with makes zipfile raise

@@ -11,11 +11,13 @@ from typing import Any
 import pandas as pd
 
 from metamiq.datasets import datapackage, read_dataset, read_table
+from metamiq.datasets.faults import quoted
 from metamiq.errors import DataError
 from metamiq.living.archive import is_plain
 
 KIND = "study table"
 _MOST_ANALYSES = 100
+_LONGEST_NAME = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +82,13 @@ def analysis_from(settings: Mapping[str, Any], path: object) -> TableAnalysis:
         )
     level = given["level"]
     right = {
-        **{name: isinstance(given[name], str) for name in ("method", "test", "pi_method")},
-        **{name: isinstance(given[name], str | None) for name in ("measure", "vtype")},
-        **{name: _are_texts(given[name]) for name in ("subgroups", "moderators")},
+        **{name: _are_names([given[name]]) for name in ("method", "test", "pi_method")},
+        **{name: given[name] is None or _are_names([given[name]]) for name in ("measure", "vtype")},
+        "subgroups": _are_names(given["subgroups"]),
+        "moderators": _are_texts(given["moderators"]),
         "level": type(level) is float and math.isfinite(level),
         "common_tau2": type(given["common_tau2"]) is bool,
-        "groups": given["groups"] is None or (_are_texts(given["groups"]) and len(given["groups"]) == 2),
+        "groups": given["groups"] is None or (_are_names(given["groups"]) and len(given["groups"]) == 2),
         "better": given["better"] in ("higher", "lower", None),
     }
     if wrong := sorted(name for name, is_right in right.items() if not is_right):
@@ -98,6 +101,10 @@ def analysis_from(settings: Mapping[str, Any], path: object) -> TableAnalysis:
 
 def _are_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(x, str) for x in value)
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(x, str) and len(x) <= _LONGEST_NAME for x in value)
 
 
 def read_packed(folder: Path, settings: Mapping[str, Any], path: object) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -136,7 +143,7 @@ def read_packed(folder: Path, settings: Mapping[str, Any], path: object) -> tupl
         return ds.trials, {x["name"]: x for x in of_trials[0]}
     name = how.get("file")
     if not isinstance(name, str) or not is_plain(f"data/{name}") or not (folder / name).is_file():
-        raise DataError(f"settings.json in {path} must name a file in data/, but it names {name!r}.")
+        raise DataError(f"settings.json in {path} must name a file in data/, but it names {quoted(name)}.")
     sheet, named, where = how.get("sheet"), how.get("columns", {}), how.get("where", {})
     pairs = [x for x in (named, where) if isinstance(x, dict)]
     if len(pairs) < 2 or not all(isinstance(x, str) for x in [*(x for p in pairs for x in p.values()), sheet or ""]):

@@ -101,7 +101,7 @@ def wrong_sums(files: Mapping[str, bytes]) -> list[Fault]:
         here = hashlib.sha256(files[name]).hexdigest() if name in files else "no such file"
         if stated.get(name, "no checksum") != here:
             faults.append(Fault(name, stated.get(name, "no checksum"), here))
-    return faults
+    return _listed(faults, SUMS, "files")
 
 
 def wrong_files(files: Iterable[str], expected: Iterable[str]) -> list[Fault]:

@@ -16,6 +16,7 @@ from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.tails import chi2_sf
 from metamiq.wording import p_text, table_text
 
+MOST_GROUPS = 1_000  # more would each be fitted, for minutes, and read by nobody
 _COLUMNS = ("k", "n_studies", "estimate", "se", "ci_low", "ci_high", "p_value", "tau2", "I2", "Q", "Q_p")
 
 
@@ -108,7 +109,7 @@ def subgroups(
     Raises
     ------
     DataError
-        If `by` is not a column or fewer than two subgroups have rows.
+        If `by` is not a column, or fewer than two or more than 1,000 subgroups have rows.
 
     References
     ----------
@@ -137,6 +138,11 @@ def subgroups(
     groups = sorted(names.unique())
     if len(groups) < 2:
         raise DataError(f"Subgroups by {by!r} need at least two groups with rows, but there is {len(groups)}.")
+    if len(groups) > MOST_GROUPS:
+        raise DataError(
+            f"Subgroups must be at most {MOST_GROUPS:,}, but {by!r} names {len(groups):,}. Choose a column with fewer "
+            "values."
+        )
     if common_tau2:
         reg = meta_regression(
             used.assign(subgroup=names.astype("category")), "subgroup", method=method, test=test, level=level
