@@ -44,6 +44,11 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 @click.option("--moderators", multiple=True, metavar="FORMULA", help="Meta-regression, too. Default: the protocol's.")
 @group_options
 @click.option(
+    "--codebook",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="What the columns of a study table mean: CSV with column, meaning and, if you like, unit.",
+)
+@click.option(
     "--licence", metavar="TEXT|FILE", help='Licence of a study table\'s data: "CC BY 4.0", or a file with it.'
 )
 @table_options
@@ -61,7 +66,7 @@ def bundle(
     \b
     Examples:
       metamiq bundle mi_cbt_anxiety --out answer.zip
-      metamiq bundle trials.csv --measure SMD --subgroups disorder --licence "CC BY 4.0"
+      metamiq bundle trials.csv --measure SMD --codebook codebook.csv --licence "CC BY 4.0"
 
     Data, data dictionary or codebook, settings, results, figures, checksums and licence, as OSF or Zenodo ask for;
     `metamiq verify` computes it again and compares each digit.
@@ -71,8 +76,9 @@ def bundle(
     from metamiq.living.table_settings import Reading
     from metamiq.report.writing import write_folder
 
-    if is_table(source) and Path(source).exists() and not Path(source).is_file():
-        raise ValueError(f"A bundle holds its table byte for byte, but {source} is no ordinary file. Save it in one.")
+    for file in filter(None, (Path(source) if is_table(source) else None, choices["codebook"])):
+        if file.exists() and not file.is_file():
+            raise ValueError(f"A bundle holds its files byte for byte, but {file} is no ordinary file. Save it in one.")
     opened = open_source(source, sheet, columns, where)
     target = out or Path(f"{opened.name}.zip")
     if opened.dataset is None and target.exists() and target.samefile(opened.path):
@@ -104,6 +110,7 @@ def _table_bundle(
     moderators: tuple[str, ...],
     groups: tuple[str, str] | None,
     better: str | None,
+    codebook: Path | None,
     licence: str | None,
     **given: Any,
 ) -> bytes:
@@ -139,8 +146,18 @@ def _table_bundle(
         better=better,
     )
     made = bundle_table(
-        opened.dataset or opened.path, analysis, reading=reading, protocol=plan, licence=_licence(licence)
+        opened.dataset or opened.path,
+        analysis,
+        reading=reading,
+        protocol=plan,
+        meanings=codebook,
+        licence=_licence(licence),
     )
+    if made.unexplained:
+        say(
+            f"note: nobody says what these columns mean: {', '.join(made.unexplained)}; --codebook FILE does (CSV with "
+            "column,meaning,unit)"
+        )
     for failed in made.not_done:
         say(f"note: planned, but not done: {failed}")
     return made.content

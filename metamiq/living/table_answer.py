@@ -7,13 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from metamiq.datasets.columns import columns_of
-from metamiq.datasets.study_models import StudyRow
 from metamiq.effects.study_effects import study_effects
 from metamiq.explaining.methods import joined, methods_paragraph
 from metamiq.living.archive import unpacked_data
+from metamiq.living.codebook import MEANINGS, codebook, read_meanings
 from metamiq.living.spreadsheet import spreadsheet_csv
 from metamiq.living.table_settings import TableAnalysis, analysis_from, read_packed
 from metamiq.pooling.beside import Beside, analyses_beside
@@ -25,8 +22,6 @@ from metamiq.protocol.record import NO_PROTOCOL, Protocol
 from metamiq.protocol.study import study_compliance
 
 PROTOCOL = "protocol.toml"
-_UNKNOWN = "Kept as it stands in the file; its meaning is not known to metamiq."
-_CODEBOOK = ("column", "taken_for", "type", "unit", "meaning")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +40,8 @@ class TableAnswer:
         table.csv, codebook.csv and methods.txt.
     protocol_note : str
         By which protocol analyses are planned or not.
+    unexplained : list of str
+        Columns of which nobody says what they mean.
     """
 
     fit: PooledEffect
@@ -52,6 +49,7 @@ class TableAnswer:
     results: dict[str, Any]
     texts: dict[str, str]
     protocol_note: str
+    unexplained: list[str]
 
     @property
     def parted(self) -> list[Subgroups]:
@@ -65,7 +63,7 @@ def table_answer(files: Mapping[str, bytes], settings: Mapping[str, Any], path: 
     Parameters
     ----------
     files : mapping of str to bytes
-        Data and protocol of the bundle; the rest is not read.
+        Data, protocol and meanings of columns in the bundle; the rest is not read.
     settings : mapping
         Its settings.json.
     path : object
@@ -87,6 +85,10 @@ def table_answer(files: Mapping[str, bytes], settings: Mapping[str, Any], path: 
             (folder.parent / PROTOCOL).write_bytes(files[PROTOCOL])
             protocol = read_protocol(folder.parent / PROTOCOL)
         table, described = read_packed(folder, settings, path)
+        if MEANINGS in files:
+            (folder.parent / MEANINGS).write_bytes(files[MEANINGS])
+            described = read_meanings(folder.parent / MEANINGS)
+    explained, unexplained = codebook(table, described)
     effects, left_out = study_effects(table, analysis.measure, analysis.vtype)
     named = {"groups": analysis.groups, "better": analysis.better}
     effects.attrs |= {name: value for name, value in named.items() if value is not None}
@@ -99,7 +101,7 @@ def table_answer(files: Mapping[str, bytes], settings: Mapping[str, Any], path: 
     said = joined(methods_paragraph(fit), *(methods_paragraph(one.fit) for one in beside if one.fit is not None))
     texts = {
         "table.csv": spreadsheet_csv(table),
-        "codebook.csv": _codebook(table, described),
+        "codebook.csv": explained,
         "methods.txt": f"{said}\n",
     }
     results = {
@@ -114,7 +116,7 @@ def table_answer(files: Mapping[str, bytes], settings: Mapping[str, Any], path: 
         },
         **_planned(protocol, analysis, fit, beside),
     }
-    return TableAnswer(fit, beside, results, texts, NO_PROTOCOL if protocol is None else protocol.note)
+    return TableAnswer(fit, beside, results, texts, NO_PROTOCOL if protocol is None else protocol.note, unexplained)
 
 
 def _pooled(fit: PooledEffect) -> dict[str, Any]:
@@ -158,20 +160,3 @@ def _planned(
     found = study_compliance(protocol, fit, vtype=analysis.vtype, beside=asked)
     labels = dict(zip(found.table["analysis"], found.table["planned"], strict=True))
     return {"planned": labels, "planned_and_missing": found.not_done.to_dict(orient="records")}
-
-
-def _codebook(table: pd.DataFrame, described: Mapping[str, Mapping[str, Any]]) -> str:
-    """What each column is called in the file, what it was taken for, and what it means."""
-    known = columns_of(StudyRow)
-    spelled = {ours: name for name, ours in table.attrs.get("columns", {}).items()}
-    rows = []
-    for name in map(str, table.columns):
-        about, column = described.get(name, {}), known.get(name)
-        if column is not None:
-            kind, unit, meaning = column.type, column.unit or "", column.description
-        else:
-            is_number = pd.api.types.is_numeric_dtype(table[name])
-            kind, unit = "number" if is_number else "string", str(about.get("unit", ""))
-            meaning = str(about.get("description", _UNKNOWN))
-        rows.append((spelled.get(name, name), name if column is not None else "", kind, unit, meaning))
-    return spreadsheet_csv(pd.DataFrame(rows, columns=list(_CODEBOOK)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from metamiq.datasets import Dataset, datapackage
 from metamiq.errors import ConvergenceError, DataError
 from metamiq.living.archive import as_json, data_of, is_plain, licence_text, packed
+from metamiq.living.codebook import MEANINGS, read_meanings
 from metamiq.living.pictures import svg_of
 from metamiq.living.table_answer import PROTOCOL, TableAnswer, table_answer
 from metamiq.living.table_settings import KIND, Reading, TableAnalysis
@@ -28,6 +29,7 @@ _README = """{title}
 data/            the data as they were read, byte for byte
 table.csv        the table as it was understood: our column names, numbers as numbers
 codebook.csv     which column was taken for what, and what each means
+meanings.csv     what whoever made the table says that its columns mean, where it was said; codebook.csv has it
 settings.json    how the table was read and pooled, and with which versions
 results.json     each row's effect size, variance and weight, the mean, heterogeneity, the prediction interval, and
                  subgroups and moderators; every number with all its digits
@@ -42,10 +44,11 @@ differs.
 
 
 class TableBundle(NamedTuple):
-    """A bundle, and the planned analyses that could not be done: each with the reason."""
+    """A bundle, the planned analyses that could not be done, each with the reason, and columns without a meaning."""
 
     content: bytes
     not_done: list[str]
+    unexplained: list[str]
 
 
 def bundle_table(
@@ -54,6 +57,7 @@ def bundle_table(
     *,
     reading: Reading | None = None,
     protocol: Protocol | None = None,
+    meanings: Path | None = None,
     licence: str | None = None,
 ) -> TableBundle:
     """Pack a study table with its answer: data, codebook, settings, results, figures, checksums, licence.
@@ -68,6 +72,8 @@ def bundle_table(
         How the file is read.
     protocol : Protocol, optional
         By which analyses are planned or not.
+    meanings : Path, optional
+        What the columns of a file mean: a CSV file as `read_meanings` reads it. A dataset has its own.
     licence : str, optional
         Licence of the data, in words; a dataset has its own.
 
@@ -79,8 +85,10 @@ def bundle_table(
     Raises
     ------
     DataError
-        If the table cannot be read or pooled, or a subgroup analysis or moderator that no protocol plans cannot be
-        done.
+        If the table or the meanings cannot be read, the table cannot be pooled, or a subgroup analysis or moderator
+        that no protocol plans cannot be done.
+    ValueError
+        If meanings are given with a dataset.
 
     Examples
     --------
@@ -93,6 +101,11 @@ def bundle_table(
     files, table, title, stated = _data(source, Reading() if reading is None else reading)
     if protocol is not None:
         files[PROTOCOL] = Path(protocol.file).read_bytes()
+    if meanings is not None:
+        if isinstance(source, Dataset):
+            raise ValueError("A dataset says in its datapackage.json what its columns mean. Leave the codebook out.")
+        read_meanings(meanings)  # faults are told of this file, not of the bundle's
+        files[MEANINGS] = meanings.read_bytes()
     settings = json.loads(as_json({"kind": KIND, "table": table, "analysis": analysis.to_dict()}))
     answer = table_answer(files, settings, "the bundle")
     planned = () if protocol is None else (*protocol.analyses.subgroups, *protocol.analyses.moderators)
@@ -107,7 +120,8 @@ def bundle_table(
     files |= {name: text.encode("utf-8") for name, text in {**texts, **figures}.items()}
     files["settings.json"] = as_json({**settings, **more, "versions": versions("formulaic", "matplotlib")})
     files["results.json"] = as_json(answer.results)
-    return TableBundle(packed(files), [f"{one.kind} {one.what}: {one.failed}" for one in failed])
+    not_done = [f"{one.kind} {one.what}: {one.failed}" for one in failed]
+    return TableBundle(packed(files), not_done, answer.unexplained)
 
 
 def compare_table(
@@ -138,8 +152,8 @@ def compare_table(
     data = [name for name in files if name.startswith("data/")]
     own = data if "dataset" in settings["table"] else [f"data/{settings['table']['file']}"]
     drawn = [name for name in _pictures(answer) if name in _names(settings.get("figures"))]
-    protocol = [PROTOCOL] if PROTOCOL in files else []
-    faults = wrong_files(files, [*own, *_PARTS, *answer.texts, *drawn, *protocol])
+    given = [name for name in (PROTOCOL, MEANINGS) if name in files]
+    faults = wrong_files(files, [*own, *_PARTS, *answer.texts, *drawn, *given])
     same_program = "metamiq" not in other_versions(settings)
     checked = ("kind", "table", "analysis", "protocol", "figures")
     here = {name: settings[name] for name in checked if name in settings}
