@@ -149,3 +149,36 @@ def test_no_printed_line_ends_in_a_blank(command):
 def test_the_package_is_a_command_too():
     done = subprocess.run([sys.executable, "-m", "metamiq", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("metamiq, version ")
+
+
+# Made up.
+ARMS = """study,m1i,sd1i,n1i,m2i,sd2i,n2i
+a,18.9,7.4,30,24.3,6.1,31
+b,21.0,6.9,45,24.9,7.3,44
+c,17.5,8.1,28,21.7,7.9,30
+d,20.1,7.7,60,23.0,8.0,58
+e,19.4,6.8,52,24.8,7.1,50
+"""
+
+
+def test_pool_says_why_a_row_has_no_effect_and_what_check_doubts(run, tmp_path):
+    (tmp_path / "good.csv").write_text(ARMS, encoding="utf-8")
+    assert run("pool", str(tmp_path / "good.csv"), "--measure", "SMD").stderr == ""
+    (tmp_path / "gap.csv").write_text(ARMS.replace("28,21.7,7.9,30", "28,,7.9,"), encoding="utf-8")
+    assert (
+        "left out, no effect size: c (no m2i, n2i)" in run("pool", str(tmp_path / "gap.csv"), "--measure", "SMD").stderr
+    )
+    (tmp_path / "variance.csv").write_text(ARMS.replace("8.1,28,21.7,7.9", "65.6,28,21.7,62.4"), encoding="utf-8")
+    for command in ("pool", "small-study"):
+        said = run(command, str(tmp_path / "variance.csv"), "--measure", "SMD").stderr
+        assert "metamiq check has 1 doubt about this table (c: SDs of 65.6 and 62.4" in said
+        assert "as variances they give 8.1 and 7.9" in said
+
+
+def test_pool_takes_effects_with_their_intervals_and_says_so(run, tmp_path):
+    table = "study,yi,ci.lb,ci.ub\na,0.5,0.108,0.892\nb,0.2,-0.193,0.593\n"
+    (tmp_path / "t.csv").write_text(table, encoding="utf-8")
+    result = run("pool", str(tmp_path / "t.csv"), "--forest", str(tmp_path / "f.pdf"))
+    assert "mean 0.3503" in result.stdout
+    assert "standard errors from the intervals ci_low to ci_high" in result.stderr
+    assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF-")

@@ -338,16 +338,16 @@ def test_a_figure_that_cannot_be_written_is_one_sentence(study_table, tmp_path):
     assert "forest.svg could not be read or written: No such file or directory." in result.stderr
 
 
-@pytest.mark.parametrize(("name", "start"), [("forest.svg", b"<?xml"), ("forest.PNG", b"\x89PNG")])
+@pytest.mark.parametrize(("name", "start"), [("forest.svg", b"<?xml"), ("forest.PNG", b"\x89PNG"), ("f.pdf", b"%PDF-")])
 def test_a_figure_is_what_its_name_says(study_table, tmp_path, name, start):
     assert _run("pool", study_table, "--forest", tmp_path / name).exit_code == 0
     assert (tmp_path / name).read_bytes().startswith(start)
 
 
 def test_a_figure_of_another_kind_is_refused_before_the_work(study_table, tmp_path):
-    result = _run("pool", study_table, "--forest", tmp_path / "forest.pdf")
+    result = _run("pool", study_table, "--forest", tmp_path / "forest.eps")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "must name a file that ends in .svg or .png" in result.stderr
+    assert "must name a file that ends in .svg, .pdf or .png" in result.stderr
 
 
 def test_an_output_that_is_full_is_one_sentence(study_table, monkeypatch):

@@ -444,7 +444,7 @@ def test_rob_says_what_it_cannot_do(run, write):
     for args, said in (
         (["rob.csv"], "Name the tool: tool='ROB2' or tool='ROB1'"),
         (["rob.csv", "--tool", "ROBINS-I"], "must have 7 domains"),
-        (["rob.csv", "--out", "x.pdf"], ".svg or .png"),
+        (["rob.csv", "--out", "x.eps"], ".svg, .pdf or .png"),
         (["no.csv"], "was not found"),
     ):
         result = run("rob", *args)

@@ -208,9 +208,9 @@ def pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
 
 
 def check_picture(path: Path | None, option: str) -> None:
-    """Refuse a picture's file that is neither SVG nor PNG, before the work and not after it."""
-    if path is not None and path.suffix.lower() not in (".svg", ".png"):
-        raise ValueError(f"{option} must name a file that ends in .svg or .png, not {str(path)!r}.")
+    """Refuse a picture's file that is neither SVG, PDF nor PNG, before the work and not after it."""
+    if path is not None and path.suffix.lower() not in (".svg", ".pdf", ".png"):
+        raise ValueError(f"{option} must name a file that ends in .svg, .pdf or .png, not {str(path)!r}.")
 
 
 def save_picture(ax: Axes, path: Path) -> None:
@@ -219,9 +219,7 @@ def save_picture(ax: Axes, path: Path) -> None:
 
     drawn = ax.figure.figure
     assert drawn is not None
-    if path.suffix.lower() == ".png":
-        plots.save_png(drawn, path)
-    else:
-        plots.save_svg(drawn, path)
+    save = {".png": plots.save_png, ".pdf": plots.save_pdf}.get(path.suffix.lower(), plots.save_svg)
+    save(drawn, path)
     plots.release(drawn)
     say(f"written: {path}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 _OUT = click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the picture here (.svg or .png)."
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the picture here (.svg, .pdf or .png)."
 )
 
 

@@ -16,7 +16,7 @@ from metamiq.cli.study_tables import fit_options
 @click.option(
     "--funnel",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a funnel plot on regions of significance here (.svg or .png).",
+    help="Write a funnel plot on regions of significance here (.svg, .pdf or .png).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @guarded

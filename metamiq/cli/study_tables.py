@@ -22,6 +22,7 @@ from metamiq.cli.common import (
     table_options,
     tool_option,
 )
+from metamiq.cli.noticed import say_what_was_noticed
 from metamiq.cli.protocol import protocol_for, protocol_option
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     "--forest",
     "figure",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a forest plot here (.svg or .png).",
+    help="Write a forest plot here (.svg, .pdf or .png).",
 )
 @click.option(
     "--layout",
@@ -156,7 +157,9 @@ def pool(
         said = methods_paragraph(fit if parted is None else parted)
     if as_json:
         rows = fit.to_frame().reset_index().to_dict(orient="records")
-        stored = {c: getattr(fit, c) for c in ("k", "n_studies", "tau2", "I2", "H2", "method", "test", "level")}
+        stored = {
+            c: getattr(fit, c) for c in ("measure", "k", "n_studies", "tau2", "I2", "H2", "method", "test", "level")
+        }
         click.echo(
             json_text(
                 {
@@ -217,7 +220,7 @@ def settings_of(plan: Protocol | None, table: pd.DataFrame, **given: Any) -> Set
     """What to fit a table with: the user's settings, else the protocol's, which is said, else the usual ones."""
     from metamiq.protocol.study import settings_for
 
-    has_effects = "yi" in table and ("vi" in table or "sei" in table)
+    has_effects = "yi" in table and ("vi" in table or "sei" in table or {"ci_low", "ci_high"} <= set(table.columns))
     use = settings_for(plan, needs_measure=not has_effects, **given)
     if use.taken:
         say(f"taken from the protocol: {use.describe()}")
@@ -309,8 +312,7 @@ def with_effects(table: pd.DataFrame, measure: str | None, vtype: str | None = N
     from metamiq.effects.study_effects import study_effects
 
     effects, left_out = study_effects(table, measure, vtype)
-    if left_out:
-        say(f"note: left out, no effect size: {', '.join(left_out)}")
+    say_what_was_noticed(table, effects, left_out, measure)
     return effects
 
 

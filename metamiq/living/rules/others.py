@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from metamiq.errors import ConvergenceError, DataError
 from metamiq.living.rules.material import Hit, Line, Material, grouped, rule
-from metamiq.living.rules.pooling_choices import LARGEST, study_effects
+from metamiq.living.rules.pooling_choices import LARGEST, effects_of
 from metamiq.pooling import batch
 from metamiq.tails import chi2_sf, critical_value
 
@@ -115,7 +115,7 @@ def _sign_of_a_mean(material: Material) -> Iterator[Hit]:
     reference="Viechtbauer & Cheung 2010, Research Synthesis Methods 1:112-125",
 )
 def _turned_round(material: Material) -> Iterator[Hit]:
-    effects = study_effects(material)
+    effects = effects_of(material)
     k = len(effects)
     if not LEAST_OTHERS < k <= LARGEST:
         return
@@ -144,7 +144,7 @@ def _turned_round(material: Material) -> Iterator[Hit]:
 def _too_much_alike(material: Material) -> Iterator[Hit]:
     if material.ds is not None or not (material.has("yi", "vi") or material.has("yi", "sei")):
         return
-    effects = study_effects(material)
+    effects = effects_of(material)
     if len(effects) <= LEAST_OTHERS:
         return
     yi, vi = effects["yi"].to_numpy(), effects["vi"].to_numpy()

@@ -234,7 +234,7 @@ def _too_few_for_claims(material: Material) -> Iterator[Hit]:
     reference="IntHout, Ioannidis & Borm 2014, BMC Medical Research Methodology 14:25",
 )
 def _few_with_wald(material: Material) -> Iterator[Hit]:
-    k = len(study_effects(material))
+    k = len(effects_of(material))
     if material.plan.test == "z" and 2 <= k <= FEW_FOR_WALD:
         yield Hit(None, f"test is 'z' with {k} rows")
 
@@ -269,7 +269,7 @@ def _without_each(material: Material) -> tuple[list[str], Array, Array, Array]:
             left = leave_one_out(fit)
             ends = [np.append(getattr(fit, c), left[c].to_numpy()) for c in ("estimate", "ci_low", "ci_high")]
             return [str(name) for name in left.index], ends[0], ends[1], ends[2]
-        effects = study_effects(material)
+        effects = effects_of(material)
         studies = effects["study_"].to_numpy()
         names = list(dict.fromkeys(studies))
         if not (len(names) >= LEAST_TO_LEAVE_ONE and len(effects) <= LARGEST):
@@ -281,7 +281,7 @@ def _without_each(material: Material) -> tuple[list[str], Array, Array, Array]:
     return [str(name) for name in names], fits.estimate, fits.ci_low, fits.ci_high
 
 
-def study_effects(material: Material) -> pd.DataFrame:
+def effects_of(material: Material) -> pd.DataFrame:
     """Effects of a study table: yi and vi as they are, or what its columns give; empty for evidence."""
     empty = pd.DataFrame(columns=["yi", "vi", "study_"])
     if material.ds is not None or not material.rows:
