@@ -55,7 +55,10 @@ def test_exports_are_read_back_with_every_digit(tmp_path, program):
     assert not any(cell.startswith(("=", "+", "@", "\t", "\n")) for row in rows for cell in row)
 
 
-DANGEROUS = ["=1+1", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "-0.5", "a;=1", "a,=1", 'a"=1', "x\n=1"]
+DANGEROUS = [
+    *("=1+1", "+1+1", "-1+1", "@SUM(1)", "＝1+1", "＠SUM(1)", "\t=1", "\r=1", "\n=1"),
+    *("-0.5", "a;=1", "a,=1", 'a"=1', "x\n=1"),
+]
 
 
 @pytest.mark.parametrize("label", DANGEROUS)
@@ -64,7 +67,7 @@ def test_no_cell_of_an_export_is_run_by_a_spreadsheet(program, label):
     text = export_table(MADE_UP.iloc[:1].assign(label=label), program)
     cells = list(csv.reader(io.StringIO(text), delimiter=PROGRAMS[program].dialect.separator))[1]
     said = cells[list(PROGRAMS[program].columns.values()).index("label")]
-    assert not said.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    assert not said.startswith(("=", "+", "-", "@", "＝", "＠", "\t", "\r", "\n"))
 
 
 def test_a_study_table_keeps_its_raw_numbers_where_a_program_takes_them(tmp_path):

@@ -185,6 +185,7 @@ def test_csv_is_safe_in_a_spreadsheet():
     table = pd.DataFrame({"label": ["=HYPERLINK(1)", "+1", "-3.5", "plain", None], "x": [1.5, np.nan, -2, 0, 1]})
     lines = csv_text(table).splitlines()
     assert lines[1:] == ["'=HYPERLINK(1),1.5", "+1,", "-3.5,-2.0", "plain,0.0", ",1.0"]
+    assert csv_text(pd.DataFrame({"+cmd|x": ["＝1+1"]})) == "'+cmd|x\n'＝1+1\n"
 
 
 def test_a_failed_write_leaves_the_folder_as_it_was(tmp_path):

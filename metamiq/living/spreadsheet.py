@@ -13,7 +13,9 @@ import pandas as pd
 
 from metamiq.datasets.faults import control_character
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # the wide ones are the same to spreadsheets in East Asia
+#: What a cell begins with that a spreadsheet may run.
+FORMULA_STARTS = (*_SIGNS, "\t", "\r", "\n")
 
 
 class Dialect(NamedTuple):
@@ -54,7 +56,7 @@ def cell_text(value: Any, dialect: Dialect = PLAIN) -> str:
     text = " ".join(str(value).split()) if dialect.missing else re.sub(r"\r\n?", "\n", str(value))
     if dialect.separator == ";":
         text = text.replace(";", ",")  # the Metapsy standard has none in its cells
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA_STARTS) else text
 
 
 def text_fault(value: str) -> str:
@@ -65,7 +67,7 @@ def text_fault(value: str) -> str:
     >>> text_fault("=HYPERLINK(1)"), text_fault("-0.25")
     ("it begins with '=', which a spreadsheet runs as a formula", '')
     """
-    if value.startswith(_FORMULA_STARTS[:4]):
+    if value.startswith(_SIGNS):
         try:
             float(value.replace(",", "."))
         except ValueError:

@@ -15,9 +15,7 @@ import pandas as pd
 
 from metamiq.errors import DataError
 from metamiq.files import at_home, replace_file
-
-# A spreadsheet runs a cell that begins with one of these; a quote in front makes it text again.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n")
+from metamiq.living.spreadsheet import FORMULA_STARTS
 
 
 def refuse_a_file(folder: Path) -> None:
@@ -104,14 +102,16 @@ def csv_text(table: pd.DataFrame) -> str:
     for column in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[column]) and not pd.api.types.is_bool_dtype(safe[column]):
             safe[column] = [_plain(x) for x in safe[column]]
-    return str(safe.to_csv(index=False, lineterminator="\n"))
+    names = [_plain(name) for name in safe.columns]
+    return str(safe.to_csv(index=False, header=names, lineterminator="\n"))
 
 
 def _plain(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     value = re.sub(r"\r\n?", "\n", value)  # a bare carriage return is not quoted, and begins a row in a spreadsheet
-    return "'" + value if value.startswith(_FORMULA_STARTS) and not _is_number(value) else value
+    # A quote in front makes what a spreadsheet would run text again.
+    return "'" + value if value.startswith(FORMULA_STARTS) and not _is_number(value) else value
 
 
 def _is_number(value: str) -> bool:
