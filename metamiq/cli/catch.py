@@ -31,7 +31,7 @@ def check(
     list_rules: bool,
     as_json: bool,
 ) -> int:
-    """Look for mistakes in DATA: a bundled dataset, a dataset folder, or any study table (CSV).
+    """Look for mistakes in DATA: a bundled dataset, a dataset folder, or any study table (CSV or .xlsx).
 
     \b
     Example:

@@ -176,7 +176,7 @@ def heterogeneous(rows: Rows, limit: float = 50.0) -> list[str]:
     I2 = 100.0 * max(0.0, (Q - dof) / Q) if Q > 0 else 0.0
     if limit >= I2:
         return []
-    return [f"The effects differ between studies (I2 = {I2:.0f}%), which this method does not allow for."]
+    return [f"The effects differ between studies (I2 = {I2:.0f}% by Q), which this method does not allow for."]
 
 
 def lines(cautions: Sequence[str]) -> list[str]:
