@@ -57,7 +57,7 @@ def test_precision_hardly_differs(name):
 def test_effects_differ(name):
     result = (METHODS | FAIL_SAFE)[name](mm.random_effects(yi=FEW, vi=FEW_VI))
     assert_printed(result)
-    assert any("The effects differ between studies (I2 = 76%)" in text for text in result.cautions)
+    assert any("The effects differ between studies (I2 = 76% by Q)" in text for text in result.cautions)
 
 
 @pytest.mark.parametrize("name", FAIL_SAFE)
