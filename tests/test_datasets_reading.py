@@ -359,7 +359,7 @@ def test_a_study_table_is_a_dataset_too(tmp_path):
     ds = read_dataset(tmp_path)
     assert list(ds.trials) == ["study", "m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i", "ward"]
     assert ds.published.at[0, "printed"] == "0.50"
-    assert repr(ds) == f"Dataset '{tmp_path.name}': study table of 1 rows, 1 published"
+    assert repr(ds) == f"Dataset '{tmp_path.name}': study table of 1 row, 1 published"
     assert ds.notes == ()
 
 

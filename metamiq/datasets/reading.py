@@ -20,6 +20,7 @@ from metamiq.datasets.models import ClaimRow, DropoutRow, ResultRow, Row, TrialR
 from metamiq.datasets.study_models import PublishedRow, StudyRow
 from metamiq.datasets.validate import check_rows
 from metamiq.errors import DataError
+from metamiq.wording import count
 
 #: Attempts at reading a folder that another process keeps changing; one is enough in practice.
 _ATTEMPTS = 20
@@ -99,11 +100,11 @@ class Dataset:
         return f"{folder}/{table}.csv, line {lines[index]}"
 
     def __repr__(self) -> str:
-        counts = [f"{len(self.trials)} trials"]
+        counts = [count(len(self.trials), "trial")]
         if "role" in self.trials:
             counts[0] += f" ({int((self.trials['role'] == 'candidate').sum())} candidates)"
         else:
-            counts[0] = f"study table of {len(self.trials)} rows"
+            counts[0] = f"study table of {count(len(self.trials), 'row')}"
         counts += [f"{len(frame)} {table}" for table, frame in self.tables.items() if table != "trials" and len(frame)]
         return f"Dataset {self.name!r}: {', '.join(counts)}"
 
