@@ -204,6 +204,13 @@ def test_files_that_are_not_there_or_are_no_csv(tmp_path, file):
         read_judgements(file("outcome,domain,judgement,reason\noutcome,quality,serious,x\n", "g.csv"), ["outcome"])
 
 
+@pytest.mark.parametrize("sign", ["\\u202e", "\\u001b[2J", "\\u0000"])
+def test_signs_that_turn_or_hide_text_are_refused(file, sign):
+    for text in (f'name = "a{sign}"', f'name = "a"\n[outcome.indirectness]\njudgement = "serious"\nreason = "b{sign}"'):
+        with pytest.raises(mm.DataError, match="must be plain text, but it has the sign"):
+            read_judgements(file(f"[[outcome]]\n{text}\n", "grade.toml"), ["outcome"])
+
+
 @given(st.lists(st.text(min_size=1, max_size=12).filter(str.strip), min_size=1, max_size=3, unique=True))
 @settings(max_examples=50, deadline=None)
 def test_a_template_is_read_back_as_nothing_judged(tmp_path_factory, names):

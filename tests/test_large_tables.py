@@ -9,10 +9,12 @@ import math
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from metamiq.cli import main
 from metamiq.datasets import FaultyDataError, StudyRow, TrialRow, read_table
 from metamiq.datasets.columns import columns_of
 from metamiq.datasets.numbers import is_number, plain, read_numbers
@@ -130,3 +132,12 @@ def test_one_unusual_cell_among_many_is_found(tmp_path, cell):
     with pytest.raises(FaultyDataError) as caught:
         read_table(file)
     assert [fault.line for fault in caught.value.faults] == [2002]
+
+
+def test_what_compares_rows_one_by_one_is_refused_before_hours_are_spent_on_it(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("study,yi,vi\n" + "".join(f"s{i},0.1,0.5\n" for i in range(50_001)), encoding="utf-8")
+    for command, most in (("check", "50,000"), ("small-study", "20,000")):
+        result = CliRunner().invoke(main, [command, str(file)])
+        assert result.exit_code == 2
+        assert f"at most {most}" in result.stderr

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import tomllib
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from metamiq.cli import main
 from metamiq.datasets import load_dataset, read_dataset
 from metamiq.datasets.columns import columns_of
 from metamiq.datasets.reading import row_models
+from metamiq.datasets.toml_file import parse_toml
 from metamiq.effects.trials import trial_effects
 from metamiq.errors import DataError
 from metamiq.living.compare import diff
@@ -254,6 +256,29 @@ def test_a_fault_in_toml_is_told_with_its_line(folder, write):
 def test_a_vast_number_in_toml_is_refused(folder, write, number):
     with pytest.raises(DataError, match=r"TOML|finite number"):
         plan(folder, write(examples.NEW.replace("5.2", number)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a." * 20_000 + "b = 1", "at most 100 dots"),
+        ("x = {" + "a." * 20_000 + "b = 1}", "at most 100 dots"),
+        ("x = 0x" + "f" * 300, "too large"),
+    ],
+)
+def test_toml_that_takes_much_memory_is_refused(text, words):
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=words):
+            parse_toml(text.encode())
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_toml_may_have_many_sentences_and_deep_comments():
+    text = 'x = "' + "Yes. " * 500 + '"  # ' + "." * 500
+    assert parse_toml(text.encode())["x"].startswith("Yes.")
 
 
 def test_a_named_pipe_is_no_proposal(tmp_path):

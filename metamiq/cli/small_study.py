@@ -33,7 +33,7 @@ def small_study(funnel: Path | None, as_json: bool, **choices: Any) -> None:
 
     FILE is a study table (CSV or .xlsx) or a bundled dataset's name.
     """
-    from metamiq.cli.study_tables import fit_of
+    from metamiq.cli.study_tables import check_size, fit_of
     from metamiq.protocol.compliance import as_dict, note_of
     from metamiq.report.content import json_value
     from metamiq.report.planned import label_small_study, small_study_done
@@ -44,6 +44,7 @@ def small_study(funnel: Path | None, as_json: bool, **choices: Any) -> None:
     check_picture(funnel, "--funnel")
     fitted = fit_of(**choices)
     fit = fitted.fit
+    check_size(fit.effects, "small-study", 20_000)  # rank correlations compare all pairs
     found = small_study_effects(fit)  # type: ignore[arg-type]  # refuses bounds itself
     planned = fitted.compliance(small_study_done(found))
     found = label_small_study(found, planned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from metamiq.errors import DataError
 
 LARGEST_FILE = 1_000_000
 _LARGEST_NUMBER = 1024  # bits: that of a float; a hexadecimal number has no limit, and Python writes out none so long
+_MOST_DOTS = 100  # of a key: tomllib remembers every part of each, so that few bytes would take much memory
+_QUOTED = re.compile(rb"\"[^\"\n]*\"|'[^'\n]*'|#.*")
 DEEPEST = 20  # levels; a dotted key alone can nest so deep that nothing can walk through it
 
 
@@ -22,18 +25,20 @@ def parse_toml(raw: bytes) -> dict[str, Any]:
     ValueError
         If it is none; the message says where. RecursionError is never raised.
     """
+    if any(line.count(b".") > _MOST_DOTS for line in _QUOTED.sub(b"", raw).splitlines()):
+        raise ValueError(f"a key may have at most {_MOST_DOTS} dots")
     try:
         content = tomllib.loads(raw.decode("utf-8-sig").replace("\r\n", "\n"))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     level: list[Any] = [content]
     for _ in range(DEEPEST):
-        level = [inner for x in level for inner in (x.values() if isinstance(x, dict) else x)]
         if any(isinstance(x, int) and x.bit_length() > _LARGEST_NUMBER for x in level):
             raise ValueError("it has a whole number that is too large")
         level = [x for x in level if isinstance(x, dict | list)]
         if not level:
             return content
+        level = [inner for x in level for inner in (x.values() if isinstance(x, dict) else x)]
     raise ValueError(f"it may be nested {DEEPEST} levels deep, not deeper")
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from metamiq.datasets.faults import quoted
 from metamiq.datasets.zip_file import read_entry
 from metamiq.errors import DataError
 from metamiq.living.folders import files_of
@@ -98,7 +99,7 @@ def unpack(file: Path) -> dict[str, bytes]:
             wrong = [n for n, times in Counter(names).items() if not is_plain(n) or times > 1]
             wrong += [e.filename for e in entries if stat.S_ISLNK(e.external_attr >> 16) or e.flag_bits & 1]
             if wrong:
-                listed = ", ".join(map(repr, wrong[:5]))
+                listed = ", ".join(map(quoted, wrong[:5]))
                 raise DataError(f"{file} must hold plain files of a bundle, each once, but it has {listed}.")
             if len(entries) > _MOST_FILES:
                 raise DataError(f"{file} must hold at most {_MOST_FILES:,} files, but it has {len(entries):,}.")

@@ -18,6 +18,7 @@ from metamiq.living.rules.material import SEVERITIES
 from metamiq.wording import count, in_short
 
 TESTS = ("knha", "t", "z", "adhoc")
+_MOST_ROWS = 50_000  # the rules look at each row for itself, ten seconds for as many
 
 
 class _Row(NamedTuple):
@@ -160,7 +161,8 @@ def check(
     ValueError
         If `data` is neither, or `test` is not one of them.
     DataError
-        If the decisions stored in ``ignored.csv`` cannot be read, or a table names two columns alike.
+        If the decisions stored in ``ignored.csv`` cannot be read, or a table names two columns alike or has more than
+        50,000 rows.
 
     Examples
     --------
@@ -179,6 +181,8 @@ def check(
     if isinstance(data, Dataset):
         material, source = material_of_dataset(data, plan), data.path
     elif isinstance(data, pd.DataFrame):
+        if len(data) > _MOST_ROWS:
+            raise DataError(f"A table to be checked must have at most {_MOST_ROWS:,} rows, but it has {len(data):,}.")
         if not data.columns.is_unique:
             twice = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
             raise DataError(f"Column names must differ, but {', '.join(map(repr, twice))} stands there more than once.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metamiq.datasets.csv_table import read_csv_table
-from metamiq.datasets.faults import quoted
+from metamiq.datasets.faults import control_character, quoted
 from metamiq.datasets.toml_file import read_toml
 from metamiq.errors import DataError
 
@@ -136,16 +136,22 @@ def read_judgements(path: str | PathLike[str], outcomes: Sequence[str]) -> dict[
     file = Path(path)
     is_csv = file.suffix.lower() in (".csv", ".tsv", ".txt")
     entries, faults = _from_csv(file) if is_csv else _from_toml(file)
+    for name, cells in entries:
+        texts = [name] * (name not in outcomes) + [str(part) for pair in cells.values() for part in pair]
+        if sign := next(filter(None, map(control_character, texts)), ""):
+            faults.append(
+                f"what is said of {quoted(name)} must be plain text, but holds the control character {sign!r}"
+            )
     out = {name: Judged(name) for name in outcomes}
     if len(outcomes) == len(entries) == 1 and entries[0][0]:  # there is no doubt, whatever it is called
         out[outcomes[0]] = _judged(*entries.pop(), faults)
     for name, cells in entries:
         if name not in out:
             named = ", ".join(map(repr, outcomes))
-            faults.append(f"an outcome must be one of {named}, but there is {name!r}")
+            faults.append(f"an outcome must be one of {named}, but there is {quoted(name)}")
             continue
         if out[name] != Judged(name):
-            faults.append(f"each outcome must be there once, but {name!r} is there again")
+            faults.append(f"each outcome must be there once, but {quoted(name)} is there again")
             continue
         out[name] = _judged(name, cells, faults)
     if faults:
@@ -157,10 +163,10 @@ Cells = dict[str, tuple[Any, Any]]  # by domain, or design or assumed_risk: what
 
 
 def _judged(name: str, cells: Cells, faults: list[str]) -> Judged:
-    where = f"of {name!r}"
+    where = f"of {quoted(name)}"
     design = _word(cells.get("design", ("", ""))[0])
     if design and design not in DESIGNS:
-        faults.append(f"design {where} must be one of {', '.join(map(repr, DESIGNS))}, not {design!r}")
+        faults.append(f"design {where} must be one of {', '.join(map(repr, DESIGNS))}, not {quoted(design)}")
     risk, source = _risk(*cells.get("assumed_risk", ("", "")), where, faults)
     judgements = {}
     for domain, allowed in DOMAINS.items():
@@ -168,7 +174,7 @@ def _judged(name: str, cells: Cells, faults: list[str]) -> Judged:
         if not given and reason:
             faults.append(f"{domain} {where} has a reason but no judgement")
         elif given and given not in allowed:
-            faults.append(f"{domain} {where} must be one of {', '.join(map(repr, allowed))}, not {given!r}")
+            faults.append(f"{domain} {where} must be one of {', '.join(map(repr, allowed))}, not {quoted(given)}")
         elif given and not reason:
             faults.append(f"{domain} {where} is judged {given!r} without a reason; say why")
         elif given == _ROBINS_ONLY and design != "observational, ROBINS-I":
@@ -193,7 +199,7 @@ def _risk(value: Any, source: Any, where: str, faults: list[str]) -> tuple[float
     except ValueError:
         risk = math.nan
     if not 0 < risk < 1:
-        faults.append(f"assumed_risk {where} must lie between 0 and 1 (0.2 for 200 in 1000), not {text!r}")
+        faults.append(f"assumed_risk {where} must lie between 0 and 1 (0.2 for 200 in 1000), not {quoted(text)}")
         return None, ""
     if not said:
         faults.append(f"assumed_risk {where} must say where it is from, in assumed_risk_source (reason in a CSV file)")
@@ -213,7 +219,7 @@ def _from_toml(file: Path) -> tuple[list[tuple[str, Cells]], list[str]]:
         if not name:
             faults.append(f"outcome {i} must have a name")
             continue
-        _refuse_unknown(table, ("name", *_OTHER, "assumed_risk_source", *DOMAINS), f"of {name!r}", faults)
+        _refuse_unknown(table, ("name", *_OTHER, "assumed_risk_source", *DOMAINS), f"of {quoted(name)}", faults)
         cells: Cells = {
             "design": (table.get("design"), ""),
             "assumed_risk": (table.get("assumed_risk"), table.get("assumed_risk_source")),
@@ -221,9 +227,9 @@ def _from_toml(file: Path) -> tuple[list[tuple[str, Cells]], list[str]]:
         for domain in DOMAINS:
             part = table.get(domain, {})
             if not isinstance(part, dict):
-                faults.append(f"{domain} of {name!r} must have judgement and reason, but it is {quoted(part)}")
+                faults.append(f"{domain} of {quoted(name)} must have judgement and reason, but it is {quoted(part)}")
                 continue
-            _refuse_unknown(part, ("judgement", "reason"), f"of {domain} of {name!r}", faults)
+            _refuse_unknown(part, ("judgement", "reason"), f"of {domain} of {quoted(name)}", faults)
             cells[domain] = (part.get("judgement"), part.get("reason"))
         entries.append((name, cells))
     return entries, faults
@@ -232,7 +238,7 @@ def _from_toml(file: Path) -> tuple[list[tuple[str, Cells]], list[str]]:
 def _refuse_unknown(table: Mapping[str, Any], known: Iterable[str], where: str, faults: list[str]) -> None:
     unknown = sorted(set(table) - set(known))
     if unknown:
-        faults.append(f"keys {where} must be {', '.join(known)}, not {', '.join(map(repr, unknown))}")
+        faults.append(f"keys {where} must be {', '.join(known)}, not {', '.join(map(quoted, unknown[:5]))}")
 
 
 def _from_csv(file: Path) -> tuple[list[tuple[str, Cells]], list[str]]:
@@ -248,7 +254,7 @@ def _from_csv(file: Path) -> tuple[list[tuple[str, Cells]], list[str]]:
         if domain not in (*_OTHER, *DOMAINS):
             faults.append(f"domain must be one of {', '.join((*_OTHER, *DOMAINS))}, but line {line} has {domain!r}")
         elif domain in cells:
-            faults.append(f"each domain of {name!r} must be there once, but line {line} has {domain} again")
+            faults.append(f"each domain of {quoted(name)} must be there once, but line {line} has {domain} again")
         else:
             cells[domain] = (row["judgement"], row["reason"])
     return list(entries.items()), faults
