@@ -207,7 +207,7 @@ def test_files_that_are_not_there_or_are_no_csv(tmp_path, file):
 @pytest.mark.parametrize("sign", ["\\u202e", "\\u001b[2J", "\\u0000"])
 def test_signs_that_turn_or_hide_text_are_refused(file, sign):
     for text in (f'name = "a{sign}"', f'name = "a"\n[outcome.indirectness]\njudgement = "serious"\nreason = "b{sign}"'):
-        with pytest.raises(mm.DataError, match="must be plain text, but it has the sign"):
+        with pytest.raises(mm.DataError, match="must be plain text, but has the sign"):
             read_judgements(file(f"[[outcome]]\n{text}\n", "grade.toml"), ["outcome"])
 
 

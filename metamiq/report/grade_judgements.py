@@ -139,9 +139,7 @@ def read_judgements(path: str | PathLike[str], outcomes: Sequence[str]) -> dict[
     for name, cells in entries:
         texts = [name] * (name not in outcomes) + [str(part) for pair in cells.values() for part in pair]
         if sign := next(filter(None, map(control_character, texts)), ""):
-            faults.append(
-                f"what is said of {quoted(name)} must be plain text, but holds the control character {sign!r}"
-            )
+            faults.append(f"what is said of {quoted(name)} must be plain text, but has the sign {sign!r}")
     out = {name: Judged(name) for name in outcomes}
     if len(outcomes) == len(entries) == 1 and entries[0][0]:  # there is no doubt, whatever it is called
         out[outcomes[0]] = _judged(*entries.pop(), faults)
