@@ -460,7 +460,7 @@ def test_the_command_ends_with_1_when_counts_do_not_add_up(run, write):
 
 def test_the_command_says_what_it_cannot_do(run, write):
     write("key,n\nrecords_screened,1\n")
-    for args in (["nothing.csv"], ["counts.csv", "--out", "flow.pdf"], ["--out", "flow.svg"], ["--json"]):
+    for args in (["nothing.csv"], ["counts.csv", "--out", "flow.jpg"], ["--out", "flow.svg"], ["--json"]):
         result = run("prisma", *args)
         assert result.exit_code == 2
         assert result.stderr.startswith("metamiq: ")

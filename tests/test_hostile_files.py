@@ -826,7 +826,7 @@ def test_without_standard_error_work_goes_on(monkeypatch):
 
 DEEP = b"[a" + b".a" * 5000 + b"]\nx = 1\n"
 BAD_TOML = {
-    "nested deep by dots": (DEEP, "nested"),
+    "nested deep by dots": (DEEP, "at most 100 dots"),
     "nested deep by brackets": (b"a = " + b"[" * 5000 + b"]" * 5000, "nested|read"),
     "a number without end": (b"a = " + b"9" * 10_000, "digits"),
     "no UTF-8": (b"a = '\xff'", "UTF-8"),
