@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from metamiq.pooling.coefficients import WaldTest, WithInformation, coefficient_table
 from metamiq.pooling.design import Design
 from metamiq.pooling.records import RESULT_COLUMNS
-from metamiq.pooling.robust import WaldTest, coefficient_table
-from metamiq.pooling.source import Source, WithSource
+from metamiq.pooling.source import Source
 from metamiq.pooling.tables import Array
 from metamiq.tails import chi2_sf, critical_value, f_sf
 from metamiq.wording import fixed, from_studies, one_line, p_text
@@ -19,7 +19,7 @@ _HARDLY_KNOWN = np.log(1e6)  # width of an interval of log tau2
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class LocationScaleFit(WithSource):
+class LocationScaleFit(WithInformation):
     """Coefficients of the mean effect and of log tau2, with the choices and the rows that produced them."""
 
     beta: Array
@@ -153,30 +153,9 @@ class LocationScaleFit(WithSource):
         return float(chi2_sf(self.lrt, self.lrt_df))
 
     @property
-    def QE_df(self) -> int:
-        """Residual degrees of freedom of the location, k - p."""
-        return self.k - len(self.beta)
-
-    @property
-    def QE_p(self) -> float:
-        """p-value of residual heterogeneity (Q about the location, weights 1 / vi)."""
-        return float(chi2_sf(self.QE, self.QE_df))
-
-    @property
     def parameters(self) -> int:
         """Coefficients of location and scale."""
         return len(self.beta) + len(self.alpha)
-
-    @property
-    def AIC(self) -> float:
-        """-2 loglik + 2 parameters; compare REML values only between models with the same location."""
-        return -2.0 * self.loglik + 2.0 * self.parameters
-
-    @property
-    def BIC(self) -> float:
-        """-2 loglik + log(n) parameters, n = k for ML and k - p for REML."""
-        n = self.QE_df if self.method == "REML" else self.k
-        return float(-2.0 * self.loglik + np.log(n) * self.parameters)
 
     def predict(self, frame: pd.DataFrame, level: float | None = None) -> pd.DataFrame:
         """What the model says of each row of `frame`, which has the moderators of location and scale.

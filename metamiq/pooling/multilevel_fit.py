@@ -10,14 +10,15 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from metamiq.pooling.clustered import Array, BlockCovariance, ClusteredModel, Clusters, Index
+from metamiq.pooling.coefficients import WaldTest, WithInformation, coefficient_table
 from metamiq.pooling.components import NAMES, Components, profile_interval
 from metamiq.pooling.correlated import correlated_effects
 from metamiq.pooling.design import Design
 from metamiq.pooling.interval import Interval, WithPrediction
 from metamiq.pooling.records import RESULT_COLUMNS
-from metamiq.pooling.robust import RobustFit, WaldTest, coefficient_table, wald_test
+from metamiq.pooling.robust import RobustFit, wald_test
 from metamiq.pooling.sandwich import WorkingModel
-from metamiq.pooling.source import Source, WithSource, frozen_copy
+from metamiq.pooling.source import Source, frozen_copy
 from metamiq.tails import chi2_sf, critical_value, f_sf
 from metamiq.wording import one_line, p_text, table_text
 
@@ -32,7 +33,7 @@ def working_covariance(structure: str, model: ClusteredModel, sigma2: tuple[floa
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class MultilevelFit(WithPrediction, WithSource):
+class MultilevelFit(WithPrediction, WithInformation):
     """Coefficients and variance components of effects within clusters, with the choices that produced them."""
 
     names: tuple[str, ...]
@@ -123,11 +124,6 @@ class MultilevelFit(WithPrediction, WithSource):
         return self.QE_p
 
     @property
-    def QE_df(self) -> int:
-        """Residual degrees of freedom, k - p."""
-        return self.k - len(self.beta)
-
-    @property
     def QE_p(self) -> float:
         """p-value of residual heterogeneity under the sampling covariance; NaN for "ce"."""
         return np.nan if self.structure == "ce" else float(chi2_sf(self.QE, self.QE_df))
@@ -141,17 +137,6 @@ class MultilevelFit(WithPrediction, WithSource):
     def parameters(self) -> int:
         """Coefficients and variance components estimated."""
         return len(self.beta) + 2
-
-    @property
-    def AIC(self) -> float:
-        """-2 loglik + 2 parameters; compare REML values only between models with the same coefficients."""
-        return -2.0 * self.loglik + 2.0 * self.parameters
-
-    @property
-    def BIC(self) -> float:
-        """-2 loglik + log(n) parameters, n = k for ML and k - p for REML."""
-        n = self.QE_df if self.method == "REML" else self.k
-        return float(-2.0 * self.loglik + np.log(n) * self.parameters)
 
     @property
     def cov(self) -> Array:

@@ -9,18 +9,19 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from metamiq.arguments import numbers
+from metamiq.pooling.coefficients import WithResidualQ, coefficient_table
 from metamiq.pooling.design import Design
 from metamiq.pooling.records import RESULT_COLUMNS
 from metamiq.pooling.source import Source
 from metamiq.pooling.units import scale_of
 from metamiq.pooling.univariate_fit import UnivariateFit
 from metamiq.pooling.wls import Array
-from metamiq.tails import chi2_sf, critical_value, f_sf, two_sided_p
+from metamiq.tails import chi2_sf, critical_value, f_sf
 from metamiq.wording import from_studies, one_line, p_text, table_text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class MetaRegression(UnivariateFit):
+class MetaRegression(UnivariateFit, WithResidualQ):
     """Coefficients of moderators, with the choices and the rows that produced them."""
 
     beta: Array
@@ -66,20 +67,7 @@ class MetaRegression(UnivariateFit):
         level = self.level if level is None else level
         estimate = L @ self.beta
         se = np.sqrt(((L @ self.root) ** 2).sum(axis=1))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            statistic = estimate / se
-        half = critical_value(level, self.dof) * se
-        return pd.DataFrame(
-            {
-                "estimate": estimate,
-                "se": se,
-                "statistic": statistic,
-                "dof": np.inf if self.dof is None else self.dof,
-                "p_value": two_sided_p(statistic, self.dof),
-                "ci_low": estimate - half,
-                "ci_high": estimate + half,
-            }
-        )
+        return coefficient_table(estimate, se, np.full(len(se), np.inf if self.dof is None else self.dof), level)
 
     @property
     def coefficients(self) -> pd.DataFrame:
@@ -161,16 +149,6 @@ class MetaRegression(UnivariateFit):
             out[term] = self.wald_test(np.eye(len(self.beta))[list(columns)])
         frame = pd.DataFrame.from_dict(out, orient="index", columns=["statistic", "dof", "dof_error", "p_value"])
         return frame.rename_axis("term")
-
-    @property
-    def QE_df(self) -> int:
-        """Residual degrees of freedom, k - p."""
-        return self.k - len(self.beta)
-
-    @property
-    def QE_p(self) -> float:
-        """p-value of residual heterogeneity."""
-        return float(chi2_sf(self.QE, self.QE_df))
 
     @property
     def R2(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,43 +11,17 @@ from numpy.typing import ArrayLike
 
 from metamiq.errors import DataError
 from metamiq.pooling.clustered import Array, BlockCovariance, Clusters, Index
+from metamiq.pooling.coefficients import WaldTest, coefficient_table
 from metamiq.pooling.records import RESULT_COLUMNS, PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.sandwich import Sandwich, WorkingModel, sandwich
 from metamiq.pooling.source import frozen_copy
-from metamiq.tails import critical_value, f_sf, two_sided_p
+from metamiq.tails import f_sf
 from metamiq.wording import one_line, table_text
 
 TYPES = ("CR0", "CR1", "CR1p", "CR2")
 LEAST_DOF = 4  # below, the approximation by a t distribution is poor
 ENOUGH_CLUSTERS = 40  # for variances without the small-sample correction
-
-
-class WaldTest(NamedTuple):
-    """A joint test of coefficients: F on `dof1` and `dof2` degrees of freedom; NaN where `dof2` is not positive."""
-
-    statistic: float
-    dof1: int
-    dof2: float
-    p_value: float
-
-
-def coefficient_table(estimate: Array, se: Array, dof: Array, level: float) -> pd.DataFrame:
-    """Estimates with their tests and intervals, one row each; infinite `dof` means normal."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = estimate / se
-    half = critical_value(level, dof) * se
-    return pd.DataFrame(
-        {
-            "estimate": estimate,
-            "se": se,
-            "statistic": statistic,
-            "dof": dof,
-            "p_value": two_sided_p(statistic, dof),
-            "ci_low": estimate - half,
-            "ci_high": estimate + half,
-        }
-    )
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
