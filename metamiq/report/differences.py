@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -12,7 +12,7 @@ from metamiq import plots
 from metamiq.explaining.methods import methods_paragraph
 from metamiq.plots.forest_rows import measure_of
 from metamiq.plots.scale import Scale
-from metamiq.pooling.beside import analyses_beside
+from metamiq.pooling.beside import Beside, analyses_beside
 from metamiq.pooling.records import PooledEffect
 from metamiq.pooling.regression_fit import MetaRegression
 from metamiq.pooling.subgroups import Subgroups
@@ -26,61 +26,52 @@ if TYPE_CHECKING:
 _COLUMNS = ("k", "estimate", "ci_low", "ci_high", "p_value", "tau2", "I2")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Difference:
-    """One planned analysis of why studies differ, or why it could not be done."""
-
-    name: str  # of its table and picture
-    kind: str  # "subgroup" or "moderator", as a protocol calls them
-    what: str
-    fit: Subgroups | MetaRegression | None
-    failed: str
-
-    @property
-    def key(self) -> str:
-        """By which its label is found."""
-        return f"{self.kind} {self.what}"
-
-    @property
-    def table(self) -> pd.DataFrame | None:
-        """Means of the subgroups, or coefficients of the moderators."""
-        if isinstance(self.fit, Subgroups):
-            return self.fit.to_frame()[list(_COLUMNS)].reset_index()
-        return None if self.fit is None else self.fit.coefficients.reset_index()
-
-
-def planned_differences(fit: PooledEffect, protocol: Protocol | None) -> list[Difference]:
+def planned_differences(fit: PooledEffect, protocol: Protocol | None) -> list[Beside]:
     """Fit what the protocol plans, by the pooled mean's own method."""
     if protocol is None:
         return []
     further = protocol.analyses
-    found = analyses_beside(fit, by=further.subgroups, moderators=further.moderators)
-    return [Difference(f"difference_{i}", x.kind, x.what, x.fit, x.failed) for i, x in enumerate(found, start=1)]
+    return analyses_beside(fit, by=further.subgroups, moderators=further.moderators)
 
 
-def sections(found: Iterable[Difference], planned: Compliance | None) -> list[Section]:
+def tables(found: Iterable[Beside]) -> dict[str, pd.DataFrame]:
+    """Means of the subgroups, or coefficients of the moderators, of each analysis that could be done."""
+    return {name: _table(one.fit) for name, one in _named(found) if one.fit is not None}
+
+
+def _named(found: Iterable[Beside]) -> Iterator[tuple[str, Beside]]:
+    """Each analysis with the name of its table and picture."""
+    return ((f"difference_{i}", one) for i, one in enumerate(found, start=1))
+
+
+def _table(fit: Subgroups | MetaRegression) -> pd.DataFrame:
+    table = fit.to_frame()[list(_COLUMNS)] if isinstance(fit, Subgroups) else fit.coefficients
+    return table.reset_index()
+
+
+def sections(found: Iterable[Beside], planned: Compliance | None) -> list[Section]:
     """The section with every analysis: its label, test, picture and table; none where nothing is planned."""
     blocks: list[Block] = []
-    for one in found:
+    for key, one in _named(found):
         parted = one.kind == "subgroup"
         name = f"Subgroups by {one.what}" if parted else f"Meta-regression on {one.what}"
-        label = "" if planned is None else f": {planned.label(one.key)}"
-        if one.fit is None or one.table is None:
+        label = "" if planned is None else f": {planned.label(f'{one.kind} {one.what}')}"
+        if one.fit is None:
             blocks.append(Text(f"{name}{label}, but it could not be done. {one.failed}"))
             continue
         blocks.append(Text(f"{name}{label}. {_test(one.fit)}"))
         picture = _picture(one.fit)
         if picture:
             shown = "Effects and their mean in each subgroup." if parted else f"Effects against {one.what}."
-            blocks.append(Figure(one.name, picture, shown))
+            blocks.append(Figure(key, picture, shown))
         logarithm = Scale(measure_of(one.fit)).logarithm
         scale = f", on the scale of the {logarithm}" if logarithm else ""
         caption = f"Means by {one.what}{scale}." if parted else f"Coefficients of {one.what}{scale}."
-        blocks.append(grid(one.name, one.table, caption))
+        blocks.append(grid(key, _table(one.fit), caption))
     return [Section("differences", "Why studies may differ", tuple(blocks))] if blocks else []
 
 
-def paragraphs(found: Iterable[Difference], said: MethodsParagraph) -> list[MethodsParagraph]:
+def paragraphs(found: Iterable[Beside], said: MethodsParagraph) -> list[MethodsParagraph]:
     """What a methods section says of these analyses beside `said`; no sentence twice."""
     known, out = set(said.sentences), []
     for one in found:

@@ -89,7 +89,7 @@ def document(
     small, tables = label_small_study(found, planned), label_tables(unlabelled, planned)
     shown = review_parts(fit.effects, fit.effects, lambda: outcomes_of_table(fit), review)
     tables |= shown.tables
-    tables |= {x.name: x.table for x in further if x.table is not None}
+    tables |= differences.tables(further)
     figures = _figures(fit, groups, review.beside(fit.effects))
     explained = derivations.study_table(fit, measure)
     known = {item.key for item in explained}
