@@ -7,6 +7,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from metamiq.living.bundle import verify
+from metamiq.living.table_bundle import bundle_table
+from metamiq.living.table_settings import TableAnalysis
+
 TRIALS = """trial_id,label,year,disorder,role,published_by_2018_04,mi_sessions,n_mi,n_cbt,n_total,reason,note
 alpha2010,Alpha 2010,2010,GAD,candidate,yes,3,40,41,81,,Open full text: nowhere.
 beta2012,Beta 2012,2012,OCD,candidate,yes,1,30,30,60,,
@@ -137,3 +143,41 @@ def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
         return content.replace(old, new, 1)
 
     return change
+
+
+# A study table, and bundles of it
+
+HEADER = "Author,m1i,sd1i,n1i,m2i,sd2i,n2i,disorder,weeks\n"
+ROWS = """Alpha 2010,10.5,4.2,30,12.1,4.0,31,GAD,6
+Beta 2012,9.75,3.9,25,11.0,4.4,24,OCD,8
+Gamma 2013,11.2,5.1,40,11.9,4.8,42,GAD,12
+Delta 2015,8.8,4.4,22,11.3,4.1,20,OCD,10
+Epsilon 2019,10.1,4.0,55,10.9,4.3,53,GAD,16
+"""
+ANALYSIS = TableAnalysis(measure="SMD", subgroups=("disorder",), moderators=("weeks",), better="lower")
+SKIPPED = "Zeta 2020,,,12,,,12,OCD,4\n"
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    file = tmp_path_factory.mktemp("table") / "trials.csv"
+    file.write_text(HEADER + ROWS + SKIPPED)
+    return bundle_table(file, ANALYSIS).content
+
+
+@pytest.fixture
+def check(tmp_path):
+    def run(content):
+        file = tmp_path / "bundle.zip"
+        file.write_bytes(content)
+        return verify(file)
+
+    return run
+
+
+def places(found):
+    return set(found.faults["place"])
+
+
+def as_object(content, name="results.json"):
+    return json.loads(opened(content)[name])

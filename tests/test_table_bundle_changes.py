@@ -16,49 +16,12 @@ from hypothesis import strategies as st
 
 from metamiq.errors import DataError
 from metamiq.living.bundle import verify
-from metamiq.living.table_bundle import bundle_table
-from metamiq.living.table_settings import TableAnalysis
 
 _spec = importlib.util.spec_from_file_location("living_examples", Path(__file__).with_name("living_examples.py"))
 examples = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(examples)
-edited, replaced = examples.edited, examples.replaced
-
-TABLE = """Author,m1i,sd1i,n1i,m2i,sd2i,n2i,disorder,weeks
-Alpha 2010,10.5,4.2,30,12.1,4.0,31,GAD,6
-Beta 2012,9.75,3.9,25,11.0,4.4,24,OCD,8
-Gamma 2013,11.2,5.1,40,11.9,4.8,42,GAD,12
-Delta 2015,8.8,4.4,22,11.3,4.1,20,OCD,10
-Epsilon 2019,10.1,4.0,55,10.9,4.3,53,GAD,16
-Zeta 2020,,,12,,,12,OCD,4
-"""
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory):
-    file = tmp_path_factory.mktemp("table") / "trials.csv"
-    file.write_text(TABLE)
-    analysis = TableAnalysis(measure="SMD", subgroups=("disorder",), moderators=("weeks",), better="lower")
-    return bundle_table(file, analysis).content
-
-
-@pytest.fixture
-def check(tmp_path):
-    def run(content):
-        file = tmp_path / "bundle.zip"
-        file.write_bytes(content)
-        return verify(file)
-
-    return run
-
-
-def places(found):
-    return set(found.faults["place"])
-
-
-def as_object(content, name="results.json"):
-    return json.loads(examples.opened(content)[name])
-
+edited, replaced, places, as_object = examples.edited, examples.replaced, examples.places, examples.as_object
+check, packed = examples.check, examples.packed
 
 # What a change is called
 
